@@ -1,0 +1,116 @@
+"""From settings to objects: the one place where data, networks, losses and the engine meet."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import data
+import models
+from configs.schema import Settings
+from configs.settings import identity
+from data import DeviceLoader, ImageSet, Splits, in_order
+from lsoftmax import losses
+from lsoftmax.engine.evaluation import Batches
+from lsoftmax.engine.plan import Plan, TrainerOptions
+from lsoftmax.engine.trainer import Trainer
+from lsoftmax.engine.weights import load_into, read_weights
+from lsoftmax.errors import UserError
+from lsoftmax.losses import Criterion
+from lsoftmax.schedule import LambdaSchedule, PiecewiseLR
+from models import Backbone
+
+
+def load_data(settings: Settings) -> Splits:
+    """The data set's parts; what only a batch needs (augmentation, mean, scale) is not used here."""
+    options = asdict(settings.dataset)
+    for batch_option in ("augment", "mean", "scale"):
+        del options[batch_option]
+    return data.load(options.pop("name"), settings.data_root, download=settings.data_download, **options)
+
+
+def build_network(settings: Settings, images: ImageSet, device: torch.device) -> tuple[Backbone, Criterion]:
+    """Backbone and criterion for such images, initialised from the seed; UserError if the options make no network."""
+    torch.manual_seed(settings.seed)
+    try:
+        backbone = models.build(image_shape=images.image_shape, **asdict(settings.model))
+        options = asdict(settings.loss)
+        criterion = losses.create(options.pop("name"), backbone.feature_size, images.num_classes, **options)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+    return backbone.to(device), criterion.to(device)
+
+
+def start_from(run: Path, backbone: Backbone, criterion: Criterion) -> None:
+    """Fill both with the weights of a finished run."""
+    path = run / "model.safetensors"
+    tensors, _ = read_weights(path)
+    load_into(backbone, tensors, "backbone", path)
+    load_into(criterion, tensors, "criterion", path)
+
+
+def make_plan(settings: Settings) -> Plan:
+    """lr and lambda as functions of the step, and the numbers that are tuned with them."""
+    schedule = settings.schedule
+    lam = schedule.lam
+    return Plan(
+        steps=schedule.steps,
+        batch_size=schedule.batch_size,
+        lr=PiecewiseLR(schedule.lr.base, tuple(schedule.lr.milestones), schedule.lr.factor),
+        lam=LambdaSchedule(lam.base, lam.gamma, lam.power, lam.minimum, lam.delay)
+        if lam.kind == "power"
+        else LambdaSchedule(lam.base, 0, 0),
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+        classifier_lr_factor=schedule.classifier.lr_factor,
+        classifier_weight_decay=schedule.classifier.weight_decay,
+    )
+
+
+def make_trainer(settings: Settings, splits: Splits, mean: Tensor, device: torch.device, checkpoint: Path) -> Trainer:
+    """A trainer at step 0, from scratch or from `init_from`."""
+    backbone, criterion = build_network(settings, splits.train, device)
+    if settings.init_from is not None:
+        start_from(Path(settings.init_from).expanduser(), backbone, criterion)
+    plan, options = make_plan(settings), TrainerOptions(**asdict(settings.trainer))
+    pixels = {"mean": mean, "scale": settings.dataset.scale, "device": device}
+    loader = DeviceLoader(splits.train, plan.batch_size, seed=settings.seed, augment=settings.dataset.augment, **pixels)
+    return Trainer(
+        backbone,
+        criterion,
+        loader,
+        {name: evaluation_batches(settings, image_set, mean, device) for name, image_set in parts(splits).items()},
+        plan,
+        options,
+        checkpoint,
+        identity(settings),
+        splits.sha256(),
+    )
+
+
+def evaluation_batches(settings: Settings, image_set: ImageSet, mean: Tensor, device: torch.device) -> Batches:
+    """Passes over the set in order, prepared as in training but not augmented."""
+    size, scale = settings.trainer.eval_batch_size, settings.dataset.scale
+    return partial(in_order, image_set, size, mean=mean, scale=scale, device=device)
+
+
+def parts(splits: Splits) -> dict[str, ImageSet]:
+    return {
+        name: image_set
+        for name, image_set in (("train", splits.train), ("val", splits.val), ("test", splits.test))
+        if image_set is not None
+    }
+
+
+def facts(splits: Splits, trainer: Trainer) -> dict[str, Any]:
+    """What a result says of data and network, beside what was asked."""
+    criterion = trainer.criterion
+    return {
+        "num_classes": splits.train.num_classes,
+        "parameters": models.count_parameters(trainer.backbone) + models.count_parameters(criterion),
+        "multiply_adds": models.multiply_adds(trainer.backbone, splits.train.image_shape) + criterion.weight.numel(),
+        "dataset_sha256": trainer.data_sha256,
+    }

@@ -1,0 +1,38 @@
+"""Errors in the configuration, and Hydra's own turned into one line."""
+
+import difflib
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from configs import schema
+
+
+class ConfigError(ValueError):
+    """A key, a value or a file of the configuration is wrong; the message is one line and names it."""
+
+
+def translate(error: HydraException | OmegaConfBaseException) -> ConfigError:
+    """The one line that a user needs of an error of Hydra or OmegaConf."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        return ConfigError(f"{group}={name}: there is no such config; choose one of {', '.join(error.options)}")
+    if isinstance(error, OverrideParseException):
+        return ConfigError(f"cannot read {error.override!r}; options are written key=value")
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+            return unknown_key(str(cause.full_key))
+        cause = cause.__cause__
+    return ConfigError(" ".join(str(error).split("\n")[0].split()))
+
+
+def unknown_key(key: str) -> ConfigError:
+    """Names the nearest key that exists."""
+    known = schema.all_keys()
+    if key in known:
+        return ConfigError(f"{key} does not go with the chosen {key.split('.')[0]}: it is a key of another one")
+    near = difflib.get_close_matches(key, known, n=1)
+    return ConfigError(
+        f"unknown key {key}" + (f"; did you mean {near[0]}?" if near else "; see python train.py --help")
+    )

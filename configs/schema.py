@@ -1,0 +1,187 @@
+"""The schema: a dataclass for each group, its fields with what they accept. Values stand in the YAML files alone."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+MISSING = "???"  # OmegaConf's mark for a value that must be given
+
+
+def option(accepted: str, check: Callable[[Any], bool] = lambda value: True) -> Any:
+    """A field: what it accepts, in words for the error message and as a test of the typed value."""
+    return field(default=MISSING, metadata={"accepted": accepted, "check": check})
+
+
+def whole(least: int) -> dict[str, Any]:
+    return {"accepted": f"an integer >= {least}", "check": lambda value: value >= least}
+
+
+def number(least: float) -> dict[str, Any]:
+    return {"accepted": f"a number >= {least:g}", "check": lambda value: value >= least}
+
+
+def above_zero() -> dict[str, Any]:
+    return {"accepted": "a number > 0", "check": lambda value: 0 < value < math.inf}
+
+
+def choice(*names: str) -> dict[str, Any]:
+    return {"accepted": f"one of {', '.join(names)}", "check": lambda value: value in names}
+
+
+def maybe(accepted: dict[str, Any]) -> dict[str, Any]:
+    check = accepted["check"]
+    return {
+        "accepted": f"{accepted['accepted']} or null",
+        "check": lambda value: value is None or check(value),
+    }
+
+
+def flag() -> dict[str, Any]:
+    return {"accepted": "true or false", "check": lambda value: True}
+
+
+def _increasing(values: list[int]) -> bool:
+    return all(before < after for before, after in zip([0, *values], values, strict=False))
+
+
+def _is_mean(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value in ("image", "channel") or number
+
+
+@dataclass
+class Dataset:
+    name: str = option(**choice("mnist5k", "mnist", "cifar10", "cifar10+", "cifar100", "synthetic"))
+    augment: str = option(**choice("none", "mirror", "crop_mirror"))
+    mean: Any = option("image, channel or a number", _is_mean)
+    scale: float = option(**above_zero())
+    validation: int = option(**whole(0))
+    train_images: int | None = option(**maybe(whole(1)))
+    classes: int | None = option(**maybe(whole(2)))
+    check_integrity: bool = option(**flag())
+
+
+@dataclass
+class SyntheticDataset(Dataset):
+    like: str = option(**choice("mnist", "cifar10", "cifar100", "face"))
+    test_images: int | None = option(**maybe(whole(1)))
+
+
+@dataclass
+class Model:
+    name: str = option(**choice("mnist_2d", "mnist", "cifar10", "cifar100", "face", "caffe_mnist", "caffe_cifar10"))
+    width: float = option(**above_zero())
+    activation: str | None = option(**maybe(choice("prelu", "relu")))
+    pooling: str = option(**choice("ceil", "floor"))
+    after_fc: str | None = option(**maybe(choice("bn_prelu", "bn", "none")))
+    filters: list[int] | None = option(
+        "a list of integers >= 1 or null", lambda value: value is None or all(n >= 1 for n in value)
+    )
+    input_size: list[int] | None = option(
+        "[height, width] or null", lambda value: value is None or (len(value) == 2 and all(n >= 1 for n in value))
+    )
+
+
+@dataclass
+class Softmax:
+    name: str = option(**choice("softmax"))
+
+
+@dataclass
+class LSoftmax:
+    name: str = option(**choice("lsoftmax"))
+    m: int = option(**whole(1))
+    gradient: str = option(**choice("exact", "norms_live", "detached"))
+
+
+@dataclass
+class LearningRate:
+    base: float = option(**above_zero())
+    milestones: list[int] = option("a list of increasing steps > 0", _increasing)
+    factor: float = option(**above_zero())
+
+
+@dataclass
+class Lambda:
+    """kind=power: max(minimum, base (1 + gamma (step + 1 - delay))^-power), base before `delay`; constant: base."""
+
+    kind: str = option(**choice("power", "constant"))
+    base: float = option(**number(0))
+    gamma: float = option(**number(0))
+    power: float = option(**number(0))
+    minimum: float = option(**number(0))
+    delay: int = option(**whole(0))
+
+
+@dataclass
+class ClassifierGroup:
+    lr_factor: float = option(**number(0))
+    weight_decay: float | None = option(**maybe(number(0)))
+
+
+@dataclass
+class Schedule:
+    steps: int = option(**whole(1))
+    batch_size: int = option(**whole(2))
+    lr: LearningRate = field(default_factory=LearningRate)
+    lam: Lambda = field(default_factory=Lambda)
+    momentum: float = option("a number in [0, 1)", lambda value: 0 <= value < 1)
+    weight_decay: float = option(**number(0))
+    classifier: ClassifierGroup = field(default_factory=ClassifierGroup)
+
+
+@dataclass
+class Trainer:
+    log_every: int = option(**whole(1))
+    eval_every: int = option(**whole(1))
+    checkpoint_every: int = option(**whole(1))
+    checkpoint_minutes: float = option(**above_zero())
+    eval_batch_size: int = option(**whole(1))
+    precision: str = option(**choice("fp32", "bf16"))
+    channels_last: bool = option(**flag())
+    compile: bool = option(**flag())
+    deterministic: bool = option(**flag())
+    on_divergence: str = option(**choice("stop", "raise_lambda"))
+    max_restarts: int = option(**whole(0))
+    keep_checkpoint: bool = option(**flag())
+    overwrite: bool = option(**flag())
+
+
+@dataclass
+class Settings:
+    """The whole configuration of a run."""
+
+    dataset: Any = MISSING  # see VARIANTS
+    model: Model = field(default_factory=Model)
+    loss: Any = MISSING  # see VARIANTS
+    schedule: Schedule = field(default_factory=Schedule)
+    trainer: Trainer = field(default_factory=Trainer)
+    init_from: str | None = option("the folder of a finished run or null")
+    seed: int = option("an integer in 0..2^63-1", lambda value: 0 <= value < 2**63)
+    device: str = option("auto, cpu, cuda, cuda:1, ...")
+    data_root: str = option("a folder")
+    data_download: bool = option(**flag())
+    run_dir: str | None = option("a folder or null")
+
+
+# Groups whose keys depend on one of their values: path -> (that key, value -> dataclass).
+VARIANTS: dict[str, tuple[str, Callable[[Any], type | None]]] = {
+    "dataset": ("name", lambda name: SyntheticDataset if name == "synthetic" else Dataset),
+    "loss": ("name", {"softmax": Softmax, "lsoftmax": LSoftmax}.get),
+}
+
+
+def all_keys() -> list[str]:
+    """Every key that some configuration has, for suggestions."""
+    variants = [(SyntheticDataset, "dataset"), (Softmax, "loss"), (LSoftmax, "loss")]
+    return [*_keys(Settings, ""), *(key for cls, prefix in variants for key in _keys(cls, prefix))]
+
+
+def _keys(cls: type, prefix: str) -> Iterator[str]:
+    for item in fields(cls):
+        path = f"{prefix}.{item.name}" if prefix else item.name
+        if isinstance(item.type, type) and is_dataclass(item.type):
+            yield from _keys(item.type, path)
+        else:
+            yield path

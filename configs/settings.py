@@ -1,0 +1,119 @@
+"""From Hydra's composed values to checked settings: the one crossing."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from configs import schema
+from configs.errors import ConfigError, translate, unknown_key
+from configs.schema import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def register() -> None:
+    """What config.yaml refers to: ${root:}, the folder of train.py, so that the default places do not depend on the
+    working folder; and the launcher of sweeps."""
+    OmegaConf.register_new_resolver("root", lambda: str(ROOT), replace=True)
+    ConfigStore.instance().store(
+        group="hydra/launcher", name="patient", node={"_target_": "configs.launcher.PatientLauncher"}
+    )
+
+
+def compose(overrides: Sequence[str] = ()) -> Settings:
+    """What `python train.py OVERRIDES` would run. ConfigError for anything wrong."""
+    register()
+    try:
+        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+            return to_settings(hydra_compose("config", overrides=list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise translate(error) from error
+
+
+def to_settings(config: DictConfig) -> Settings:
+    """Typed, complete and in range, or a ConfigError that names the key."""
+    try:
+        values = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise translate(error) from error
+    assert isinstance(values, dict)
+    settings: Settings = _typed(Settings, values, "")
+    return settings
+
+
+def _typed(cls: type, values: dict[str, Any], path: str) -> Any:
+    """An instance of the dataclass; nested dataclasses and variants by their own."""
+    known = {item.name: item for item in fields(cls)}
+    for name in values:
+        if name not in known:
+            raise unknown_key(_join(path, str(name)))
+    return cls(**{name: _value(item, values, _join(path, name)) for name, item in known.items()})
+
+
+def _value(item: Any, values: dict[str, Any], path: str) -> Any:
+    if values.get(item.name, schema.MISSING) == schema.MISSING:
+        raise ConfigError(f"{path} is missing")
+    value = values[item.name]
+    cls = _variant(path, value) if path in schema.VARIANTS else item.type
+    if is_dataclass(cls):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path} must be a group of keys, got {value!r}")
+        return _typed(cls, value, path)  # type: ignore[arg-type]
+    accepted, check = item.metadata["accepted"], item.metadata["check"]
+    try:
+        typed = _typed_value(item.type, value)
+        if check(typed):
+            return typed
+    except TypeError:
+        pass
+    raise ConfigError(f"{path} must be {accepted}, got {value!r}")
+
+
+def _variant(path: str, value: Any) -> Any:
+    key, choose = schema.VARIANTS[path]
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} must be a group of keys, got {value!r}")
+    cls = choose(value.get(key))
+    if cls is None:
+        raise ConfigError(f"{path}.{key}={value.get(key)!r} is not known here")
+    return cls
+
+
+def _typed_value(kind: Any, value: Any) -> Any:
+    """The value as the field's type; TypeError if it is of another. Whole numbers are floats too, true is no number."""
+    if kind is Any:
+        return value
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if value is None and NoneType in kinds:
+        return None
+    if get_origin(kinds[0]) is list and isinstance(value, list):
+        return [_typed_value(get_args(kinds[0])[0], item) for item in value]
+    if float in kinds and type(value) is int:
+        return float(value)
+    if type(value) in kinds:
+        return value
+    raise TypeError
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def identity(settings: Settings) -> dict[str, Any]:
+    """What was asked, as plain containers: this makes a run what it is. The rest is how it is executed."""
+    values = asdict(settings)
+    return {key: values[key] for key in ("dataset", "model", "loss", "schedule", "init_from", "seed")}
+
+
+def to_yaml(settings: Settings) -> str:
+    """All of it, as config.yaml keeps it."""
+    return OmegaConf.to_yaml(OmegaConf.create(asdict(settings)))

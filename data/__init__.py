@@ -1,0 +1,16 @@
+"""Data sets -> uint8 tensors -> float batches on the device.
+
+    splits = data.load("cifar10+", "outputs/data", validation=5000)
+    mean = data.training_mean(splits.train.images, "image")
+    loader = data.DeviceLoader(splits.train, 256, seed=0, augment="crop_mirror", mean=mean)
+    images, labels = loader.batch(step=0)
+
+Light to import (torch and numpy): torchvision is imported only while it downloads something.
+"""
+
+from .loader import DeviceLoader, in_order
+from .mean import training_mean
+from .registry import DATASETS, load
+from .sets import ImageSet, Splits
+
+__all__ = ["DATASETS", "DeviceLoader", "ImageSet", "Splits", "in_order", "load", "training_mean"]

@@ -1,0 +1,93 @@
+"""The data sets by name, and the way from a name to training, validation and test images."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lsoftmax.errors import UserError
+
+from . import cifar, mnist, mnist5k, synthetic
+from .request import Request
+from .sets import ImageSet, Splits
+from .split import first_classes, take_balanced
+
+Reader = Callable[[Request], tuple[ImageSet, ImageSet]]  # -> all training images, all test images
+
+DATASETS: dict[str, Reader] = {
+    "mnist5k": mnist5k.read,
+    "mnist": mnist.read,
+    "cifar10": cifar.read_cifar10,
+    "cifar10+": cifar.read_cifar10,  # the same images; that they are augmented is said in configs/dataset/cifar10+.yaml
+    "cifar100": cifar.read_cifar100,
+    "synthetic": synthetic.make,
+}
+
+
+def load(
+    name: str,
+    root: str | Path,
+    *,
+    download: bool = True,
+    check_integrity: bool = True,
+    validation: int = 0,
+    train_images: int | None = None,
+    classes: int | None = None,
+    like: str = "cifar10",
+    test_images: int | None = None,
+) -> Splits:
+    """Read a data set of `DATASETS`; its files lie under `root`, in torchvision's layouts.
+
+    download: fetch what is missing; False never touches the network.
+    check_integrity: accept only the files as published; False accepts others of the same format.
+    validation: so many training images are set apart, the same number of each class; 0 trains on all.
+    train_images: train on so many of the rest, the same number of each class.
+    classes: only the classes 0 .. classes - 1, in every split.
+    like, test_images: shape and size of `synthetic`, ignored by the others.
+
+    Which images are set apart or left out depends on the data alone, never on the seed of a run.
+    Raises UserError for an unknown name, missing or broken files, a failed download, impossible sizes.
+    """
+    if name not in DATASETS:
+        raise UserError(f"dataset={name}: unknown data set; there are {', '.join(DATASETS)}")
+    request = Request(
+        root=Path(root).expanduser(),
+        download=download,
+        check_integrity=check_integrity,
+        validation=validation,
+        train_images=train_images,
+        classes=classes,
+        like=like,
+        test_images=test_images,
+    )
+    _check_sizes(request)
+    train, test = DATASETS[name](request)
+    return _split(train, test, request)
+
+
+def _check_sizes(request: Request) -> None:
+    if request.validation < 0:
+        raise UserError(f"dataset.validation={request.validation}: must be 0 or more")
+    for key in ("train_images", "test_images"):
+        size = getattr(request, key)
+        if size is not None and size < 1:
+            raise UserError(f"dataset.{key}={size}: must be at least 1")
+    if request.classes is not None and request.classes < 2:
+        raise UserError(f"dataset.classes={request.classes}: must be at least 2")
+
+
+def _split(train: ImageSet, test: ImageSet, request: Request) -> Splits:
+    if request.classes is not None:
+        train, test = first_classes(train, request.classes), first_classes(test, request.classes)
+
+    val = None
+    if request.validation:
+        if request.validation >= len(train):
+            raise UserError(
+                f"dataset.validation={request.validation}: must be less than the {len(train)} training images"
+            )
+        val, train = take_balanced(train, request.validation, purpose="validation")
+
+    if request.train_images is not None:
+        if request.train_images > len(train):
+            raise UserError(f"dataset.train_images={request.train_images}: only {len(train)} training images are left")
+        train, _ = take_balanced(train, request.train_images, purpose="train_images")
+    return Splits(train, val, test)

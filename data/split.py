@@ -1,0 +1,59 @@
+"""Fixed, class-balanced parts of an image set.
+
+A part holds the same number of images of every class. Which ones, says a hash of their positions in the set:
+no random state, no seed, the same in every version of every library, and a smaller part lies inside a larger one.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lsoftmax.errors import UserError
+
+from .mixing import key_of, splitmix64
+from .sets import ImageSet
+
+
+def first_classes(image_set: ImageSet, classes: int) -> ImageSet:
+    """Only the images with labels 0 .. classes - 1."""
+    if classes > image_set.num_classes:
+        raise UserError(f"dataset.classes={classes}: the data set has {image_set.num_classes} classes")
+    kept = image_set.subset(torch.nonzero(image_set.labels < classes).flatten())
+    return ImageSet(kept.images, kept.labels, image_set.class_names[:classes])
+
+
+def take_balanced(image_set: ImageSet, count: int, *, purpose: str) -> tuple[ImageSet, ImageSet]:
+    """(`count` images, the others), each in the original order; another purpose takes other images."""
+    taken = balanced_mask(image_set.labels, image_set.num_classes, count, purpose=purpose)
+    return image_set.subset(torch.nonzero(taken).flatten()), image_set.subset(torch.nonzero(~taken).flatten())
+
+
+def balanced_mask(labels: Tensor, num_classes: int, count: int, *, purpose: str) -> Tensor:
+    """(N,) bool with `count` <= N true entries, as evenly distributed over the classes as their sizes allow."""
+    array = labels.numpy()
+    key = key_of(purpose)
+    quotas = balanced_quotas(np.bincount(array, minlength=num_classes).tolist(), count)
+    taken = np.zeros(len(array), dtype=bool)
+    for label, quota in enumerate(quotas):
+        members = np.flatnonzero(array == label)
+        rank = splitmix64(splitmix64(members.astype(np.uint64)) ^ np.uint64(key))
+        taken[members[np.argsort(rank, kind="stable")[:quota]]] = True
+    return torch.from_numpy(taken)
+
+
+def balanced_quotas(sizes: list[int], count: int) -> list[int]:
+    """How many to take of classes of these sizes: equal, the first ones one more if `count` does not divide.
+
+    A class too small for its share gives all it has, and the others share the rest.
+    """
+    assert 0 <= count <= sum(sizes)
+    quotas = [0] * len(sizes)
+    remaining = count
+    while remaining:
+        open_classes = [label for label, size in enumerate(sizes) if quotas[label] < size]
+        share, extra = divmod(remaining, len(open_classes))
+        for position, label in enumerate(open_classes):
+            added = min(share + (position < extra), sizes[label] - quotas[label])
+            quotas[label] += added
+            remaining -= added
+    return quotas

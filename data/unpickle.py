@@ -1,0 +1,102 @@
+"""Pickled dictionaries of bytes, numbers, lists and uint8 arrays, read without trusting them.
+
+A pickle is a program. This reader lets it name five things and gives it a harmless stand-in for each, so nothing of
+numpy, let alone of anything else, runs at its command; and it bounds what the program may do before starting it.
+"""
+
+import io
+import pickle
+import pickletools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+class UnsafePickle(Exception):
+    """The pickle asks for something that plain data does not need."""
+
+
+def load_dict(content: bytes, *, max_opcodes: int) -> dict[str, Any]:
+    """The dictionary in `content`: keys as text, strings of Python 2 as bytes, arrays as uint8 `np.ndarray`.
+
+    Raises UnsafePickle for a pickle that wants more than that, or is longer than `max_opcodes`, and for a damaged one
+    whatever pickle, numpy and the stand-ins raise.
+    """
+    _check_opcodes(content, max_opcodes)
+    found = _PlainUnpickler(content).load()
+    if not isinstance(found, dict):
+        raise UnsafePickle(f"holds a {type(found).__name__} instead of a dictionary")
+    return {_as_text(key): value.to_numpy() if isinstance(value, _Array) else value for key, value in found.items()}
+
+
+def _check_opcodes(content: bytes, max_opcodes: int) -> None:
+    # Opcodes make objects and memo positions reserve memory (all of it, up to 32 GB for position 2^31 in five bytes):
+    # count the ones, compare the others. genops also notices lengths beyond the end of the file.
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+        if count >= max_opcodes or (opcode.name.endswith("PUT") and int(argument or 0) >= max_opcodes):
+            raise UnsafePickle("longer than such data need")
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content), encoding="bytes")
+        self._encodable = 2 * len(content)  # one text may be encoded many times
+        self._names: dict[tuple[str, str], Callable[..., Any]] = {
+            ("numpy", "ndarray"): _Array,
+            ("numpy", "dtype"): _UInt8,
+            ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+            ("numpy._core.multiarray", "_reconstruct"): _reconstruct,  # numpy 2
+            ("_codecs", "encode"): self._encode,  # how Python 3 writes bytes in protocol 2
+        }
+
+    def find_class(self, module: str, name: str) -> Callable[..., Any]:
+        if (module, name) not in self._names:
+            raise UnsafePickle(f"asks for {module}.{name}, which is no plain data")
+        return self._names[module, name]
+
+    def persistent_load(self, pid: object) -> None:
+        raise UnsafePickle("refers to data outside the file")
+
+    def _encode(self, text: str, encoding: str | bytes) -> bytes:
+        if _as_text(encoding) not in ("latin1", "latin-1"):
+            raise UnsafePickle(f"encodes text as {encoding!r}")
+        self._encodable -= len(text)
+        if self._encodable < 0:
+            raise UnsafePickle("longer than such data need")
+        return text.encode("latin1")
+
+
+class _UInt8:
+    """Stands in for `numpy.dtype`, and for the one dtype that images have."""
+
+    def __init__(self, code: str | bytes, *_: object) -> None:
+        if _as_text(code) not in ("u1", "|u1"):
+            raise UnsafePickle(f"holds an array of {code!r} instead of bytes")
+
+    def __setstate__(self, state: object) -> None:
+        """Byte order and alignment: nothing to a byte."""
+
+
+class _Array:
+    """Stands in for `numpy.ndarray`: keeps the state that numpy would have been given."""
+
+    shape: tuple[int, ...] = (0,)
+    content: bytes = b""
+
+    def __setstate__(self, state: tuple[int, tuple[int, ...], _UInt8, bool, bytes]) -> None:
+        _, self.shape, dtype, is_fortran, self.content = state
+        if not isinstance(dtype, _UInt8) or is_fortran:
+            raise UnsafePickle("holds an array that is not of bytes, row after row")
+
+    def to_numpy(self) -> np.ndarray:
+        return np.frombuffer(self.content, dtype=np.uint8).reshape(self.shape)
+
+
+def _reconstruct(*_: object) -> _Array:
+    """Stands in for numpy's function of that name, which makes the empty array that then gets its state."""
+    return _Array()
+
+
+def _as_text(value: object) -> str:
+    return value.decode("latin1") if isinstance(value, bytes) else str(value)

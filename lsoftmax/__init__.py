@@ -1,0 +1,18 @@
+"""Large-Margin Softmax Loss for Convolutional Neural Networks (Liu, Wen, Yu, Yang, ICML 2016) in PyTorch."""
+
+from lsoftmax.functional import lsoftmax_cross_entropy, lsoftmax_logits
+from lsoftmax.heads import LSoftmaxLinear
+from lsoftmax.margin import psi, psi_of_cosine
+from lsoftmax.schedule import LambdaSchedule, PiecewiseLR
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LSoftmaxLinear",
+    "LambdaSchedule",
+    "PiecewiseLR",
+    "lsoftmax_cross_entropy",
+    "lsoftmax_logits",
+    "psi",
+    "psi_of_cosine",
+]

@@ -1,0 +1,58 @@
+"""m, lambda and the kind of gradient, as a module holds them: settable at every step, checked, free of recompiles."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from lsoftmax.functional import Gradient, check_gradient, check_lam
+from lsoftmax.margin import check_m
+
+
+class AnnealedMargin(nn.Module):
+    """Mix-in for modules with a margin `m` and an annealing `lam`.
+
+    Lambda lives in a 0-dim float32 buffer: setting it neither recompiles nor synchronises. It is no part of the
+    state_dict, since it is a function of the step.
+    """
+
+    _lam: Tensor
+
+    def _set_margin(self, m: int, lam: float, gradient: Gradient) -> None:
+        """For `__init__`. ValueError if a value is out of range."""
+        check_gradient(gradient)
+        self.register_buffer("_lam", torch.zeros((), dtype=torch.float32), persistent=False)
+        self.gradient = gradient
+        self.m = m
+        self.lam = lam
+
+    @property
+    def m(self) -> int:
+        return self._m
+
+    @m.setter
+    def m(self, value: int) -> None:
+        check_m(value)
+        self._m = value
+
+    @property
+    def lam(self) -> Tensor:
+        return self._lam
+
+    @lam.setter
+    def lam(self, value: float | Tensor) -> None:
+        check_lam(value)
+        if isinstance(value, Tensor):
+            self._lam.copy_(value)
+        else:
+            self._lam.fill_(value)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        lam = self._lam
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._lam = lam.to(self._lam.device)  # module.half() must not round lambda
+        return self
+
+    def extra_repr(self) -> str:
+        return f"m={self.m}, gradient={self.gradient}"

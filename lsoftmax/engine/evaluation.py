@@ -1,0 +1,41 @@
+"""A pass over a set in order: plain scores, evaluation mode, float32."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lsoftmax.losses import Criterion
+from lsoftmax.metrics import error_rate
+
+Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]  # a fresh pass over (images (B, C, H, W), labels (B,))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    predictions: Tensor  # (N,) int64, CPU
+    labels: Tensor  # (N,) int64, CPU
+
+    @property
+    def error(self) -> float:
+        """Percent."""
+        return error_rate(self.predictions, self.labels)
+
+
+@torch.no_grad()
+def evaluate(
+    backbone: nn.Module, criterion: Criterion, batches: Batches, between: Callable[[], object] = lambda: None
+) -> Evaluation:
+    """Predictions of the plain logits. `between` is called before each batch, and may raise. One synchronisation."""
+    training = backbone.training
+    backbone.eval()
+    predictions, labels = [], []
+    try:
+        for images, targets in batches():
+            between()
+            predictions.append(criterion.logits(backbone(images)).argmax(dim=1))
+            labels.append(targets)
+    finally:
+        backbone.train(training)
+    return Evaluation(torch.cat(predictions).cpu(), torch.cat(labels).cpu())

@@ -1,0 +1,136 @@
+"""The run folder: one run, found again by the same command, held by one process at a time."""
+
+import fcntl
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, TextIO
+
+from lsoftmax.engine import checkpoint
+from lsoftmax.engine.files import write_json
+from lsoftmax.errors import UserError
+
+
+def identity_sha256(identity: dict[str, Any]) -> str:
+    """Hash of what was asked: independent of the order of keys."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+class RunFolder:
+    """Paths and rules of one run's folder.
+
+    Args:
+        path: made if it is not there.
+        identity: what was asked, as plain containers (dataset, model, loss, schedule, seed, ...).
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self.path = path
+        self.identity = identity
+        self.checkpoint = path / "checkpoint.pt"
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.jsonl"
+        self.weights = path / "model.safetensors"
+        self.result = path / "result.json"
+        self._lock: TextIO | None = None
+
+    def acquire(self) -> None:
+        """Make the folder and lock it until this process ends or `release`. UserError if another process has it."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "a+")  # noqa: SIM115 (held open: the lock lives with it)
+        except OSError as error:
+            remedy = "choose another run_dir="
+            raise UserError(f"cannot use the run folder {self.path}: {error.strerror}; {remedy}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.seek(0)
+            owner = self._lock.read().strip() or "another process"
+            self.release()
+            remedy = "wait for it, or choose another run_dir="
+            raise UserError(f"the run folder {self.path} is in use by process {owner}; {remedy}") from error
+        self._lock.truncate(0)
+        self._lock.write(f"{os.getpid()}\n")
+        self._lock.flush()
+
+    def release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def ended(self, overwrite: bool) -> dict[str, Any] | None:
+        """The result of a run that has ended here; None if one is to begin or to go on.
+
+        overwrite: remove a run that has ended, is damaged or was asked something else. An unfinished run of what is
+        asked goes on all the same.
+
+        UserError if what is here is damaged or was asked something else.
+        """
+        try:
+            result = self._result()
+            if result is not None:
+                self._refuse_other({key: result.get(key) for key in self.identity})
+            elif self.checkpoint.exists():
+                self._refuse_other(checkpoint.load(self.checkpoint)["identity"])
+        except UserError:
+            if not overwrite:
+                raise
+            self.clear()
+            return None
+        if result is not None and overwrite:
+            self.clear()
+            return None
+        return result
+
+    def _result(self) -> dict[str, Any] | None:
+        if not self.result.exists():
+            return None
+        try:
+            result = json.loads(self.result.read_text())
+            return {"status": result["status"], **result}
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{self.result} is damaged; trainer.overwrite=true starts this run anew") from error
+
+    def _refuse_other(self, identity: dict[str, Any]) -> None:
+        """UserError that shows the difference, if the folder holds a run that was asked something else."""
+        differences = _differences(identity, self.identity)
+        if differences:
+            shown = "; ".join(differences[:5]) + ("; ..." if len(differences) > 5 else "")
+            raise UserError(
+                f"{self.path} holds a run of another configuration ({shown}); "
+                "choose another run_dir=, or trainer.overwrite=true to replace it"
+            )
+
+    def clear(self) -> None:
+        """Remove what a run writes, and nothing else. The result goes first: without it the run has not ended."""
+        events = sorted(self.path.glob("events.out.tfevents.*"))
+        for path in (self.result, self.checkpoint, self.weights, self.metrics, self.config, *events):
+            path.unlink(missing_ok=True)
+
+    def finish(self, result: dict[str, Any], keep_checkpoint: bool) -> None:
+        """Write result.json last, then drop the checkpoint."""
+        write_json(self.result, result)
+        if not keep_checkpoint:
+            self.checkpoint.unlink(missing_ok=True)
+
+
+def _differences(there: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    before, now = _flat(there), _flat(asked)
+    keys = sorted(before.keys() | now.keys())
+    return [
+        f"{key} is {before.get(key, 'absent')} there, {now.get(key, 'absent')} asked"
+        for key in keys
+        if before.get(key, "absent") != now.get(key, "absent")
+    ]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {
+        key: leaf
+        for name, child in value.items()
+        for key, leaf in _flat(child, f"{prefix}.{name}" if prefix else str(name)).items()
+    }

@@ -1,0 +1,142 @@
+"""What a run says: metrics.jsonl, TensorBoard, and the terminal. It only writes what it is given."""
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from lsoftmax.engine.files import write_text
+
+# The curves of one theme stand together in TensorBoard.
+THEMES = {
+    "loss": "loss",
+    "train_error": "error",
+    "test_error": "error",
+    "val_error": "error",
+    "lam": "schedule",
+    "lr": "schedule",
+    "epoch": "schedule",
+    "images_per_s": "speed",
+    "seconds": "speed",
+}
+
+
+class RunLog:
+    """Context manager over the three; opening it drops the lines of steps that a killed run had not saved.
+
+    Args:
+        folder: the run folder.
+        start: steps already done.
+        steps: steps in all.
+        quiet: nothing on the terminal.
+    """
+
+    def __init__(self, folder: Path, start: int, steps: int, *, quiet: bool = False) -> None:
+        self._folder = folder
+        self._open_files(start)
+        self._stream: TextIO = sys.stdout
+        self._quiet = quiet
+        self._start, self._steps = start, steps
+        self._since = time.monotonic()
+        self._bar: tqdm[Any] | None = None
+        if not quiet and self._stream.isatty():
+            self._bar = tqdm(total=steps, initial=start, file=self._stream, unit="step", dynamic_ncols=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._close_files()
+        if self._bar is not None:
+            self._bar.close()
+
+    def rewind(self, step: int) -> None:
+        """Forget what was logged after `step`."""
+        self._close_files()
+        self._open_files(step)
+
+    def say(self, text: str) -> None:
+        """A line on the terminal, above the progress bar."""
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.write(text, file=self._stream)
+        else:
+            print(text, file=self._stream, flush=True)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """One logged step, to all three places."""
+        print(json.dumps({key: _finite(value) for key, value in record.items()}), file=self._lines, flush=True)
+        for key, value in record.items():
+            if key != "step" and value is not None:
+                self._board.add_scalar(f"{_theme(key)}/{key}", value, record["step"])
+        if self._bar is not None:
+            self._bar.n = record["step"]
+            self._bar.set_postfix_str(_brief(record))
+        if self._bar is None or "test_error" in record:
+            self.say(f"step {record['step']:>6}/{self._steps}  {_brief(record)}{self._eta(record['step'])}")
+
+    def _open_files(self, step: int) -> None:
+        metrics = self._folder / "metrics.jsonl"
+        _keep_until(metrics, step)
+        self._lines = open(metrics, "a")  # noqa: SIM115 (closed in _close_files)
+        self._board = SummaryWriter(str(self._folder), purge_step=step + 1)
+
+    def _close_files(self) -> None:
+        self._lines.close()
+        self._board.close()
+
+    def _eta(self, step: int) -> str:
+        done, left = step - self._start, self._steps - step
+        if done <= 0 or left <= 0:
+            return ""
+        return f"  eta {duration((time.monotonic() - self._since) / done * left)}"
+
+
+def duration(seconds: float) -> str:
+    """90 -> 1m30s."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def _brief(record: dict[str, Any]) -> str:
+    """The few numbers that a person follows."""
+    shown = [
+        ("loss", "loss {:.4f}"),
+        ("train_error", "train {:.1f} %"),
+        ("test_error", "test error {:.2f} %"),
+        ("lam", "lambda {:.3g}"),
+        ("lr", "lr {:g}"),
+        ("target_angle", "angle {:.0f}"),
+        ("images_per_s", "{:.0f} images/s"),
+    ]
+    return "  ".join(text.format(record[key]) for key, text in shown if record.get(key) is not None)
+
+
+def _theme(key: str) -> str:
+    return THEMES.get(key, "instruments")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no inf; a string says it without breaking a reader that asks for numbers only where they are."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _keep_until(path: Path, step: int) -> None:
+    """Drop what a killed run had logged beyond its checkpoint, and a last line that was torn."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    write_text(path, "".join(kept))

@@ -1,0 +1,87 @@
+"""result.json: the record of a run that has ended, complete enough to make tables from."""
+
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lsoftmax
+from lsoftmax.engine.device import describe
+from lsoftmax.engine.evaluation import Evaluation
+from lsoftmax.engine.folder import identity_sha256
+from lsoftmax.engine.signals import StopRequest
+from lsoftmax.engine.trainer import Trainer
+
+
+def final_record(
+    trainer: Trainer, stop: StopRequest, identity: dict[str, Any], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """The record of a finished run: full passes over every set, in float32, with the last step's weights.
+
+    Args:
+        identity: what was asked (dataset, model, loss, schedule, seed, ...); part of the record.
+        facts: what else the caller knows (num_classes, parameters, multiply_adds, dataset_sha256).
+    """
+    evaluations: dict[str, Evaluation | None] = {
+        name: trainer.latest.get(name) or trainer.evaluate(name, stop) for name in trainer.sets
+    }
+    return _record("finished", trainer, evaluations, identity, facts)
+
+
+def diverged_record(trainer: Trainer, identity: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """The record of a run that ended without a usable network: no errors, but all that is known."""
+    return _record("diverged", trainer, {}, identity, facts)
+
+
+def _record(
+    status: str,
+    trainer: Trainer,
+    evaluations: dict[str, Evaluation | None],
+    identity: dict[str, Any],
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    test, train, val = (evaluations.get(name) for name in ("test", "train", "val"))
+    progress, options = trainer.progress, trainer.options
+    seconds = trainer.elapsed()
+    return {
+        "status": status,
+        **identity,
+        "steps": progress.step,
+        "test_error": test.error if test else None,
+        "train_error": train.error if train else None,
+        "val_error": val.error if val else None,
+        "wrong": (test.predictions != test.labels).nonzero().flatten().tolist() if test else None,
+        "predicted_classes": len(torch.unique(test.predictions)) if test else None,
+        "verification": None,
+        **facts,
+        "curve": progress.curve,
+        "restarts": progress.restarts,
+        "divergences": progress.divergences,
+        "seconds": round(seconds, 3),
+        "images_per_s": round(progress.step * trainer.plan.batch_size / seconds, 1),
+        "precision": options.precision,
+        "compile": options.compile,
+        "channels_last": options.channels_last,
+        "deterministic": options.deterministic,
+        "threads": torch.get_num_threads(),
+        "device": describe(trainer.device),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lsoftmax": lsoftmax.__version__,
+            "git": _git_commit(),
+        },
+        "config_sha256": identity_sha256(identity),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit this code stands at, marked where files were changed; None outside a checkout."""
+    here = Path(__file__).parent
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

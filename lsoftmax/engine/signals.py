@@ -1,0 +1,43 @@
+"""SIGINT and SIGTERM as a request: the run saves first, then leaves with 128 + the signal's number."""
+
+import signal
+from types import FrameType
+from typing import Self
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+class StopRequest:
+    """Context manager that catches SIGINT and SIGTERM. A second one of them acts at once, as it would without us."""
+
+    def __init__(self) -> None:
+        self._signum: int | None = None
+        self._before: dict[int, signal._HANDLER] = {}
+
+    def __enter__(self) -> Self:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            self._before[signum] = signal.signal(signum, self._remember)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._restore()
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal has come; called between steps and between evaluation batches."""
+        if self._signum is not None:
+            raise Interrupted(self._signum)
+
+    def _remember(self, signum: int, frame: FrameType | None) -> None:
+        self._signum = signum
+        self._restore()
+
+    def _restore(self) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        self._before = {}

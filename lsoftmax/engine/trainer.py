@@ -1,0 +1,283 @@
+"""The training loop: read `run` from top to bottom."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lsoftmax.engine import checkpoint
+from lsoftmax.engine.evaluation import Batches, Evaluation, evaluate
+from lsoftmax.engine.guard import Guard, all_finite, gradient_norm
+from lsoftmax.engine.log import RunLog
+from lsoftmax.engine.optimizer import build_optimizer, load_optimizer, set_learning_rate
+from lsoftmax.engine.plan import Plan, TrainerOptions
+from lsoftmax.engine.rng import random_state, restore_random_state
+from lsoftmax.engine.signals import Interrupted, StopRequest
+from lsoftmax.errors import UserError
+from lsoftmax.losses import Criterion
+
+
+class Loader(Protocol):
+    """Training batches as a function of the step."""
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) float images and (B,) labels on the device."""
+
+    def epoch(self, step: int) -> float:
+        """Epochs passed before this step."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands, apart from tensors; all of it is in the checkpoint."""
+
+    step: int = 0  # optimiser steps done
+    curve: list[list[float]] = field(default_factory=list)  # [step, train_error, test_error]
+    seen_errors: list[float] = field(default_factory=list)  # train_error of logged steps since the last evaluation
+    pending: dict[str, Any] | None = None  # the last logged step, until its line is written
+    lambda_floor: float = 0.0
+    divergences: list[dict[str, Any]] = field(default_factory=list)
+    restarts: int = 0  # how often the process was started again
+    seconds: float = 0.0
+
+
+class Diverged(Exception):
+    """The loss or a gradient is not finite, and the run has no way left to go on."""
+
+    def __init__(self, divergence: dict[str, Any]) -> None:
+        self.divergence = divergence
+        super().__init__(
+            "the loss or its gradient is not finite at step {step} (lambda {lam}, lr {lr:g}, feature norm "
+            "{feature_norm:.3g}); try a slower lambda (schedule.lam.gamma), a floor under it (schedule.lam.minimum=5), "
+            "or plain softmax first (loss=softmax, then init_from=)".format(**divergence)
+        )
+
+
+class Trainer:
+    """Trains a backbone under a criterion.
+
+    Args:
+        backbone: (B, C, H, W) -> (B, D), on the device.
+        criterion: see `lsoftmax.losses`, on the device.
+        loader: training batches.
+        sets: passes over "train" and "test", and "val" where there is one.
+        plan: what happens at which step.
+        options: how it is executed.
+        path: where the checkpoint lies.
+        identity: what was asked, as plain containers; kept in the checkpoint.
+        data_sha256: a checkpoint must have been made on the same data.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        criterion: Criterion,
+        loader: Loader,
+        sets: dict[str, Batches],
+        plan: Plan,
+        options: TrainerOptions,
+        path: Path,
+        identity: dict[str, Any],
+        data_sha256: str,
+    ) -> None:
+        self.backbone, self.criterion, self.loader, self.sets = backbone, criterion, loader, sets
+        self.plan, self.options, self.path = plan, options, path
+        self.identity, self.data_sha256 = identity, data_sha256
+        self.device = next(criterion.parameters()).device
+        if options.channels_last:
+            backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.features: Callable[[Tensor], Tensor] = torch.compile(backbone) if options.compile else backbone
+        self.parameters = [*backbone.parameters(), *criterion.parameters()]
+        self.optimizer = build_optimizer(backbone, criterion, plan)
+        self.guard = Guard(self.optimizer, self.device)
+        self.progress = Progress()
+        self.latest: dict[str, Evaluation] = {}  # of the last evaluated step
+        self._clock = self._saved_at = self._speed_since = time.monotonic()
+        self._speed_step = 0
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint, if there is one. UserError if it belongs to other data or is damaged."""
+        if not self.path.exists():
+            return False
+        self._load()
+        self.progress.restarts += 1
+        return True
+
+    def run(self, log: RunLog, stop: StopRequest) -> None:
+        """Train to the last step. Raises Interrupted (saved first) or Diverged (nothing saved)."""
+        if not self.path.exists():
+            self._save()  # so that there always is a good state to return to
+        self._restart_clocks()
+        try:
+            while True:
+                self._measure(log, stop)
+                if self.progress.step == self.plan.steps:
+                    self._save()
+                    return
+                self._save_if_due()
+                stop.check()
+                self._step()
+                if self._logs_now():
+                    self._stop_if_broken(log)
+        except Interrupted:
+            self._save()
+            raise
+
+    def _step(self) -> None:
+        """One optimiser step; on logged steps its instruments go to `progress.pending`."""
+        step, plan = self.progress.step, self.plan
+        set_learning_rate(self.optimizer, plan.lr(step))
+        self._set_lambda(step)
+        images, labels = self.loader.batch(step)
+        if self.options.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.options.precision == "bf16"):
+            features = self.features(images)
+            loss = self.criterion(features, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = gradient_norm(self.parameters)
+        self.guard.watch(step, loss, norm)
+        self.progress.step += 1
+        if self._logs_now():  # before the update, as the loss is
+            statistics = self.criterion.statistics(features.detach(), labels)
+            self.progress.pending = self._record(step, {"loss": loss.detach(), **statistics, "gradient_norm": norm})
+        self.optimizer.step()
+
+    def _measure(self, log: RunLog, stop: StopRequest) -> None:
+        """Evaluate where it is due, write the line of a logged step. Repeatable: a resumed run may have to."""
+        progress, options = self.progress, self.options
+        step = progress.step
+        due = step > 0 and (step % options.eval_every == 0 or step == self.plan.steps)
+        if due and (not progress.curve or progress.curve[-1][0] != step):
+            before = time.monotonic()
+            self.latest = {name: self.evaluate(name, stop) for name in self.sets if name != "train"}
+            errors = {f"{name}_error": evaluation.error for name, evaluation in self.latest.items()}
+            self._speed_since += time.monotonic() - before
+            seen = progress.seen_errors
+            progress.curve.append([step, sum(seen) / len(seen), errors["test_error"]])
+            progress.seen_errors = []
+            progress.pending = {**(progress.pending or {"step": step}), **errors}
+        if progress.pending is not None:
+            log.write(progress.pending)
+            progress.pending = None
+
+    def evaluate(self, name: str, stop: StopRequest) -> Evaluation:
+        return evaluate(self.backbone, self.criterion, self.sets[name], stop.check)
+
+    def _logs_now(self) -> bool:
+        """Whether the step just done is a logged one; evaluations and saves fall on logged steps too."""
+        step, options = self.progress.step, self.options
+        every = (options.log_every, options.eval_every, options.checkpoint_every)
+        return step == self.plan.steps or any(step % n == 0 for n in every)
+
+    def _record(self, step: int, values: dict[str, Tensor]) -> dict[str, Any]:
+        """The line of a logged step: one transfer for all of its numbers."""
+        numbers = torch.stack([value.float() for value in values.values()]).tolist()
+        now, done = time.monotonic(), step + 1
+        record = {
+            "step": done,
+            "epoch": round(self.loader.epoch(done), 4),
+            "lr": self.plan.lr(step),
+            "lam": self._lambda(step),
+            **dict(zip(values, numbers, strict=True)),
+            "images_per_s": (done - self._speed_step) * self.plan.batch_size / max(now - self._speed_since, 1e-9),
+            "seconds": round(self.elapsed(), 3),
+        }
+        self._speed_step, self._speed_since = done, now
+        self.progress.seen_errors.append(record["train_error"])
+        return record
+
+    def _stop_if_broken(self, log: RunLog) -> None:
+        """Return to the last good checkpoint with a higher floor under lambda, or raise Diverged."""
+        step = self.guard.first_bad_step()
+        if step is None:
+            return
+        lam = self._lambda(step)
+        divergence: dict[str, Any] = {
+            "step": step,
+            "lam": lam,
+            "lr": self.plan.lr(step),
+            "feature_norm": self._feature_norm(step),
+        }
+        divergences = [*self.progress.divergences, divergence]
+        seconds, restarts = self.elapsed(), self.progress.restarts
+        may_return = self.options.on_divergence == "raise_lambda" and len(divergences) <= self.options.max_restarts
+        if lam is None or not may_return:
+            self.progress.divergences = divergences
+            raise Diverged(divergence)
+        floor = max(2 * self.progress.lambda_floor, 2 * lam, 0.5)
+        self._load()
+        self.progress.lambda_floor = divergence["floor"] = floor
+        self.progress.divergences, self.progress.restarts = divergences, restarts
+        self.progress.seconds = seconds
+        self._restart_clocks()
+        self._save()
+        log.rewind(self.progress.step)
+        log.say(f"not finite at step {step}: back to step {self.progress.step} with lambda >= {floor:g}")
+
+    def _feature_norm(self, step: int) -> float:
+        """Mean feature norm of that step's batch; the weights have not moved since."""
+        with torch.no_grad():
+            features = self.backbone(self.loader.batch(step)[0])
+        return float(torch.linalg.vector_norm(features.float(), dim=1).mean())
+
+    def _lambda(self, step: int) -> float | None:
+        """Lambda of this step; None where the loss has none."""
+        return max(self.progress.lambda_floor, self.plan.lam(step)) if hasattr(self.criterion, "lam") else None
+
+    def _set_lambda(self, step: int) -> None:
+        lam = self._lambda(step)
+        if lam is not None:
+            self.criterion.lam = lam  # type: ignore[assignment]
+
+    def _save_if_due(self) -> None:
+        step, options, now = self.progress.step, self.options, time.monotonic()
+        if step % options.checkpoint_every == 0 or now - self._saved_at > 60 * options.checkpoint_minutes:
+            self._save()
+
+    def _save(self) -> None:
+        """Never from a broken state: neither one that the guard has masked nor one whose weights are not finite."""
+        if self.guard.first_bad_step() is not None or not all_finite(self.parameters):
+            return
+        before = time.monotonic()
+        self.progress.seconds = self.elapsed()
+        self._clock = before
+        state = {
+            "backbone": self.backbone.state_dict(),
+            "criterion": self.criterion.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": asdict(self.progress),
+            "random": random_state(),
+            "identity": self.identity,
+            "data_sha256": self.data_sha256,
+        }
+        checkpoint.save(self.path, state)
+        self._saved_at = time.monotonic()
+        self._speed_since += self._saved_at - before
+
+    def _load(self) -> None:
+        state = checkpoint.load(self.path)
+        if state["data_sha256"] != self.data_sha256:
+            raise UserError(
+                f"the checkpoint {self.path} was made on other data (sha256 {state['data_sha256'][:12]}, now "
+                f"{self.data_sha256[:12]}); choose another run_dir=, or trainer.overwrite=true to start anew"
+            )
+        self.backbone.load_state_dict(state["backbone"])
+        self.criterion.load_state_dict(state["criterion"])
+        load_optimizer(self.optimizer, state["optimizer"])
+        self.progress = Progress(**state["progress"])
+        restore_random_state(state["random"])
+        self.guard.reset()
+
+    def elapsed(self) -> float:
+        """Seconds of training and evaluation, earlier processes included."""
+        return self.progress.seconds + time.monotonic() - self._clock
+
+    def _restart_clocks(self) -> None:
+        self._clock = self._saved_at = self._speed_since = time.monotonic()
+        self._speed_step = self.progress.step

@@ -1,0 +1,27 @@
+"""L-Softmax as a criterion (Sec. 4): cross-entropy whose target logit carries the margin m, annealed by lambda."""
+
+from torch import Tensor
+
+from lsoftmax.annealed import AnnealedMargin
+from lsoftmax.functional import Gradient, lsoftmax_cross_entropy, lsoftmax_logits
+from lsoftmax.losses.criterion import Criterion
+from lsoftmax.margin import psi_of_cosine
+
+
+class LSoftmax(Criterion, AnnealedMargin):
+    """The fused loss with its class weights; arguments as in `lsoftmax.LSoftmaxLinear`."""
+
+    def __init__(
+        self, in_features: int, num_classes: int, *, m: int = 4, lam: float = 0.0, gradient: Gradient = "exact"
+    ) -> None:
+        super().__init__(in_features, num_classes)
+        self._set_margin(m, lam, gradient)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        return lsoftmax_cross_entropy(features, self.weight, labels, m=self.m, lam=self.lam, gradient=self.gradient)
+
+    def margin_logits(self, features: Tensor, labels: Tensor) -> Tensor:
+        return lsoftmax_logits(features, self.weight, labels, m=self.m, lam=self.lam)
+
+    def positive_psi(self, cosine: Tensor) -> Tensor:
+        return psi_of_cosine(cosine, self.m) > 0

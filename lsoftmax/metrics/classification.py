@@ -1,0 +1,22 @@
+"""Error rates of a classifier from its predictions."""
+
+import torch
+from torch import Tensor
+
+
+def error_rate(predictions: Tensor, labels: Tensor) -> float:
+    """Percent of (N,) predictions that differ from the (N,) labels. ValueError if there are none."""
+    if labels.numel() == 0:
+        raise ValueError("no predictions: an error rate of nothing is not defined")
+    return 100 * int((predictions != labels).sum()) / labels.numel()
+
+
+def confusion_matrix(predictions: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """(C, C) counts, int64: row = true class, column = predicted class."""
+    return torch.bincount(labels * num_classes + predictions, minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def per_class_error(confusion: Tensor) -> Tensor:
+    """(C, C) counts -> (C,) percent of each true class that is missed, float64; nan for a class without samples."""
+    counts = confusion.sum(dim=1).double()
+    return 100 * (1 - confusion.diagonal().double() / counts)

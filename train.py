@@ -1,0 +1,112 @@
+"""Train one run, or a sweep of runs:  python train.py dataset=cifar10 loss.m=4  (python train.py --help)."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.command import Outcome, run_command
+from configs.schema import Settings
+from configs.settings import identity, to_yaml
+
+if TYPE_CHECKING:
+    from lsoftmax.engine.folder import RunFolder
+
+# torch takes two seconds: what needs it is imported in the functions, after the configuration was checked.
+
+
+def run(settings: Settings, path: Path) -> Outcome:
+    """One run in the folder `path`: begin it, go on with it, or say that it has ended."""
+    from lsoftmax.engine.folder import RunFolder
+    from lsoftmax.engine.signals import Interrupted
+    from lsoftmax.errors import UserError
+
+    folder = RunFolder(path, identity(settings))
+    try:
+        folder.acquire()
+        result = folder.ended(settings.trainer.overwrite)
+        if result is None:
+            result = train(settings, folder)
+        else:
+            print("this run has ended already; trainer.overwrite=true does it again")
+        print(summary(result, path))
+        code = 0 if result["status"] == "finished" else 3
+        return Outcome(code, result["status"], result["test_error"], result["seconds"], path)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return Outcome(2, "failed", folder=path)
+    except Interrupted as error:
+        print(f"{error}; the same command goes on from {path}", file=sys.stderr)
+        return Outcome(128 + error.signum, "interrupted", folder=path)
+    finally:
+        folder.release()
+
+
+def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
+    """Train to the last step; the result, as result.json has it."""
+    from assemble import facts, load_data, make_trainer
+    from data import training_mean
+    from lsoftmax.engine.device import choose_device, set_determinism
+    from lsoftmax.engine.files import write_text
+    from lsoftmax.engine.log import RunLog
+    from lsoftmax.engine.record import diverged_record, final_record
+    from lsoftmax.engine.signals import StopRequest
+    from lsoftmax.engine.trainer import Diverged
+    from lsoftmax.engine.weights import save_weights
+
+    device = choose_device(settings.device)
+    set_determinism(settings.trainer.deterministic)
+    splits = load_data(settings)
+    mean = training_mean(splits.train.images, settings.dataset.mean)
+    trainer = make_trainer(settings, splits, mean, device, folder.checkpoint)
+    known = facts(splits, trainer)
+    resumed = trainer.resume()
+    write_text(folder.config, to_yaml(settings))
+    with StopRequest() as stop, RunLog(folder.path, trainer.progress.step, trainer.plan.steps) as log:
+        log.say(headline(settings, known, device))
+        if resumed:
+            log.say(f"going on from step {trainer.progress.step}")
+        try:
+            trainer.run(log, stop)
+            result = final_record(trainer, stop, folder.identity, known)
+            metadata = {**folder.identity, **known}
+            save_weights(folder.weights, trainer.backbone, trainer.criterion, mean, metadata)
+        except Diverged as error:
+            log.say(f"diverged: {error}")
+            result = diverged_record(trainer, folder.identity, known)
+    folder.finish(result, settings.trainer.keep_checkpoint)
+    return result
+
+
+def headline(settings: Settings, known: dict[str, Any], device: Any) -> str:
+    """What is about to run, in a line."""
+    loss = settings.loss.name + (f" m={settings.loss.m}" if hasattr(settings.loss, "m") else "")
+    network = f"{settings.model.name} network, {known['parameters']:,} parameters"
+    steps = f"{settings.schedule.steps:,} steps of {settings.schedule.batch_size}"
+    return f"{settings.dataset.name} | {network} | {loss} | {steps} | {device}, {settings.trainer.precision}"
+
+
+def summary(result: dict[str, Any], path: Path) -> str:
+    """What a newcomer wants to know at the end."""
+    if result["status"] != "finished":
+        step = result["divergences"][-1]["step"]
+        return f"\nThis run diverged at step {step} and has no test error; its curves are in {path}"
+    lines = [
+        f"test error   {result['test_error']:.2f} %   (train {result['train_error']:.2f} %, {result['seconds']:.0f} s)",
+        f"run folder   {path}",
+        f"curves       {_python('tensorboard')} --logdir {path}",
+        f"more         {_python('python')} scripts/evaluate.py run={path}",
+        f"             {_python('python')} train.py loss=softmax        the baseline beside it",
+        f"             {_python('python')} train.py -m loss.m=1,2,3,4   a sweep over the margin",
+    ]
+    return "\n" + "\n".join(lines)
+
+
+def _python(program: str) -> str:
+    """The program of the environment that runs this, as one would type it from here."""
+    path = Path(sys.prefix) / "bin" / program
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else program
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(run))
