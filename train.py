@@ -90,22 +90,29 @@ def summary(result: dict[str, Any], path: Path) -> str:
     if result["status"] != "finished":
         step = result["divergences"][-1]["step"]
         return f"\nThis run diverged at step {step} and has no test error; its curves are in {path}"
+    other = "lsoftmax" if result["loss"]["name"] == "softmax" else "softmax"
+    dataset = result["dataset"]["name"]
+    shown = _from_here(path)
     lines = [
         f"test error   {result['test_error']:.2f} %   (train {result['train_error']:.2f} %, {result['seconds']:.0f} s)",
-        f"run folder   {path}",
-        f"curves       {_python('tensorboard')} --logdir {path}",
-        f"more         {_python('python')} scripts/evaluate.py run={path}",
-        f"             {_python('python')} train.py loss=softmax        the baseline beside it",
-        f"             {_python('python')} train.py -m loss.m=1,2,3,4   a sweep over the margin",
+        f"run folder   {shown}",
+        f"curves       {_program('tensorboard')} --logdir {shown}",
+        f"by class     {_program('python')} scripts/evaluate.py run={shown}",
+        f"compare      {_program('python')} train.py dataset={dataset} loss={other}",
+        f"sweep        {_program('python')} train.py -m dataset={dataset} loss.m=1,2,3,4 seed=0,1,2",
     ]
     return "\n" + "\n".join(lines)
 
 
-def _python(program: str) -> str:
-    """The program of the environment that runs this, as one would type it from here."""
-    path = Path(sys.prefix) / "bin" / program
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else program
+def _from_here(path: Path) -> Path:
+    """As one would type it from the working folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _program(name: str) -> str:
+    """The program of the environment that runs this."""
+    path = Path(sys.prefix) / "bin" / name
+    return str(_from_here(path)) if path.is_relative_to(Path.cwd()) else name
 
 
 if __name__ == "__main__":

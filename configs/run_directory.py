@@ -21,4 +21,5 @@ def run_directory(settings: Settings, overrides: Sequence[str]) -> Path:
     name = re.sub(r"[^\w.=+,\[\]-]", "_", asked)
     if name != asked or len(name) > _LONGEST:  # what the name no longer says, the hash does
         name = f"{name[:_LONGEST]}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
-    return ROOT / "outputs" / "runs" / settings.dataset.name / name / f"seed={settings.seed}"
+    dataset: str = settings.dataset.name
+    return ROOT / "outputs" / "runs" / dataset / name / f"seed={settings.seed}"

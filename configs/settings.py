@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, cast, get_args, get_origin
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -12,6 +12,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from configs import schema
 from configs.errors import ConfigError, translate, unknown_key
@@ -45,8 +46,7 @@ def to_settings(config: DictConfig) -> Settings:
         values = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise translate(error) from error
-    assert isinstance(values, dict)
-    settings: Settings = _typed(Settings, values, "")
+    settings: Settings = _typed(Settings, cast(dict[str, Any], values), "")
     return settings
 
 
@@ -117,3 +117,19 @@ def identity(settings: Settings) -> dict[str, Any]:
 def to_yaml(settings: Settings) -> str:
     """All of it, as config.yaml keeps it."""
     return OmegaConf.to_yaml(OmegaConf.create(asdict(settings)))
+
+
+def from_file(path: Path, overrides: Sequence[str] = ()) -> Settings:
+    """A run's own config.yaml, with options on top; data are looked for where this machine has them."""
+    register()
+    try:
+        there = OmegaConf.load(path)
+        here = {"data_root": "${oc.env:LSOFTMAX_DATA,${root:}/outputs/data}", "device": "auto"}
+        config = OmegaConf.merge(there, here, OmegaConf.from_dotlist(list(overrides)))
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no run in {path.parent}: {path.name} is missing") from error
+    except (OSError, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(config, DictConfig):
+        raise ConfigError(f"{path} is no configuration of a run")
+    return to_settings(config)

@@ -35,8 +35,8 @@ def test_m1_logits_and_gradients_are_the_linear_layers_to_the_last_bit(dtype, gr
     plain = F.linear(features, weight)
     cotangent = torch.randn_like(plain)
     assert torch.equal(logits, plain)
-    for actual, expected in zip(*(torch.autograd.grad(f, (features, weight), cotangent) for f in (logits, plain))):
-        assert torch.equal(actual, expected)
+    actual, expected = (torch.autograd.grad(f, (features, weight), cotangent) for f in (logits, plain))
+    assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])

@@ -195,7 +195,7 @@ def test_wins_is_the_share_whose_plain_target_is_strictly_first(statistics, numb
     assert statistics["wins"] == pytest.approx(wins(numbers["logits"], numbers["labels"]), rel=1e-6)
 
 
-def test_wins_with_margin_is_the_share_whose_annealed_target_is_first(statistics, lsoftmax, features, labels, reference):
+def test_wins_with_margin_counts_the_annealed_target(statistics, lsoftmax, features, labels, reference):
     logits = reference(features, lsoftmax.weight, labels, m=3, lam=0.5).logits
     share = wins(logits, labels.numpy())
     assert statistics["wins_with_margin"] == pytest.approx(share, rel=1e-6)

@@ -75,8 +75,8 @@ def test_the_per_class_errors_average_to_the_error_rate_by_class_size(answers):
     assert (errors * confusion.sum(dim=1)).sum().item() / 200 == pytest.approx(error_rate(*answers))
 
 
-@pytest.mark.parametrize("prediction", [-1, 2])
-def test_a_prediction_out_of_range_is_not_counted_for_another_class(prediction):
+@pytest.mark.parametrize("prediction, label", [(-1, 1), (2, 0)])
+def test_a_prediction_out_of_range_is_not_counted_for_another_class(prediction, label):
     # The pair would otherwise land in a neighbouring row of the matrix.
     with pytest.raises((ValueError, RuntimeError)):
-        confusion_matrix(torch.tensor([prediction, 0]), torch.tensor([1, 0]) if prediction < 0 else torch.tensor([0, 0]), 2)
+        confusion_matrix(torch.tensor([prediction]), torch.tensor([label]), 2)

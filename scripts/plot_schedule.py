@@ -1,0 +1,63 @@
+"""Learning rate and lambda of a configuration, drawn together: look at it before training.
+
+    python scripts/plot_schedule.py dataset=cifar10 [schedule=cifar10_caffe ...] [out=schedule.png]
+
+Also says what the rate is where lambda passes 10, 1 and 0.1: a margin that comes on while the rate is still high is the
+first suspect of a run that dies.
+"""
+
+import _root  # noqa: F401
+
+# isort: split
+
+import sys
+from pathlib import Path
+
+from configs.settings import ROOT, compose
+from scripts import _cli
+
+
+def plot_schedule(arguments: list[str]) -> None:
+    """See above."""
+    own, overrides = _cli.split_options(arguments, ["out"])
+    settings = compose(overrides)
+    out = Path(own["out"]) if "out" in own else ROOT / "outputs" / "schedules" / f"{settings.dataset.name}.png"
+
+    from assemble import make_plan
+
+    plan = make_plan(settings)
+    steps = range(plan.steps)
+    rates, lambdas = [plan.lr(step) for step in steps], [plan.lam(step) for step in steps]
+    for level in (10, 1, 0.1):
+        step = next((step for step in steps if lambdas[step] < level), None)
+        where = "never" if step is None else f"from step {step:,} on, where the learning rate is {rates[step]:g}"
+        print(f"lambda < {level:<4} {where}")
+    print(f"lambda at the end {lambdas[-1]:.3g}")
+    _draw(out, rates, lambdas, f"{settings.dataset.name}: {plan.steps:,} steps of {plan.batch_size}")
+    print(f"drawn in {out}")
+
+
+def _draw(out: Path, rates: list[float], lambdas: list[float], title: str) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (above, below) = pyplot.subplots(2, 1, sharex=True, figsize=(6.4, 4.8), layout="constrained")
+    above.set_title(title)
+    above.plot(rates, drawstyle="steps-post")
+    above.set(yscale="log", ylabel="learning rate")
+    below.plot(lambdas, color="tab:red")
+    # Lambda may end at 0, which a logarithm cannot show: linear below a thousandth.
+    below.set_yscale("symlog", linthresh=1e-3)
+    below.set(ylabel="lambda", xlabel="step", xlim=(0, len(rates)), ylim=(0, None))
+    for level in (10, 1, 0.1):
+        below.axhline(level, color="0.8", linewidth=0.8, zorder=0)
+    for axes in (above, below):
+        axes.grid(axis="x", color="0.9")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=150)
+
+
+if __name__ == "__main__":
+    sys.exit(_cli.main(plot_schedule, __doc__))
