@@ -1,5 +1,6 @@
 """Large-Margin Softmax Loss for Convolutional Neural Networks (Liu, Wen, Yu, Yang, ICML 2016) in PyTorch."""
 
+from lsoftmax import losses, metrics
 from lsoftmax.functional import lsoftmax_cross_entropy, lsoftmax_logits
 from lsoftmax.heads import LSoftmaxLinear
 from lsoftmax.margin import psi, psi_of_cosine
@@ -11,8 +12,10 @@ __all__ = [
     "LSoftmaxLinear",
     "LambdaSchedule",
     "PiecewiseLR",
+    "losses",
     "lsoftmax_cross_entropy",
     "lsoftmax_logits",
+    "metrics",
     "psi",
     "psi_of_cosine",
 ]

@@ -13,7 +13,7 @@ from lsoftmax.margin import check_m
 class AnnealedMargin(nn.Module):
     """Mix-in for modules with a margin `m` and an annealing `lam`.
 
-    Lambda lives in a 0-dim float32 buffer: setting it neither recompiles nor synchronises. It is no part of the
+    Lambda lives in a 0-dim float64 buffer: setting it neither recompiles nor synchronises. It is no part of the
     state_dict, since it is a function of the step.
     """
 
@@ -22,7 +22,7 @@ class AnnealedMargin(nn.Module):
     def _set_margin(self, m: int, lam: float, gradient: Gradient) -> None:
         """For `__init__`. ValueError if a value is out of range."""
         check_gradient(gradient)
-        self.register_buffer("_lam", torch.zeros((), dtype=torch.float32), persistent=False)
+        self.register_buffer("_lam", torch.zeros((), dtype=torch.float64), persistent=False)
         self.gradient = gradient
         self.m = m
         self.lam = lam
@@ -49,9 +49,12 @@ class AnnealedMargin(nn.Module):
             self._lam.fill_(value)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        lam = self._lam
+        lam = self._buffers.pop("_lam")  # half() must not round it, and MPS has no float64
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._lam = lam.to(self._lam.device)  # module.half() must not round lambda
+        device = next(self.parameters()).device
+        assert lam is not None
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._buffers["_lam"] = torch.zeros((), dtype=dtype, device=device) if lam.is_meta else lam.to(device, dtype)
         return self
 
     def extra_repr(self) -> str:

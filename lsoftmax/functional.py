@@ -15,14 +15,14 @@ These are N rows of length D, added into the gradients that the plain matmuls ma
 would allocate a second dense (C, D) gradient. All of it is computed in float32 or better, whatever the inputs are.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from lsoftmax.margin import check_m, psi_and_slope
+from lsoftmax.margin import check_m, compute_dtype, psi_and_slope
 
 Gradient = Literal["exact", "norms_live", "detached"]
 Reduction = Literal["mean", "sum", "none"]
@@ -58,7 +58,7 @@ def lsoftmax_logits(
     _check(features, weight, labels, m, lam, gradient)
     if m == 1:
         return F.linear(features, weight)
-    logits: Tensor = _Logits.apply(features, weight, labels, m, 1 / (1 + lam), gradient)  # type: ignore[no-untyped-call]
+    logits: Tensor = _Logits.apply(features, weight, labels, m, lam, gradient)  # type: ignore[no-untyped-call]
     return logits
 
 
@@ -85,11 +85,20 @@ def lsoftmax_cross_entropy(
         raise ValueError(f"reduction must be mean, sum or none, got {reduction!r}")
     if m == 1:
         logits = F.linear(features, weight)
-        return F.cross_entropy(logits.to(_compute_dtype(logits.dtype)), labels, reduction=reduction)
-    loss: Tensor = _CrossEntropy.apply(features, weight, labels, m, 1 / (1 + lam), gradient)  # type: ignore[no-untyped-call]
+        return F.cross_entropy(logits.to(compute_dtype(logits.dtype)), labels, reduction=reduction)
+    loss: Tensor = _CrossEntropy.apply(features, weight, labels, m, lam, gradient)  # type: ignore[no-untyped-call]
     if reduction == "none":
         return loss
     return loss.mean() if reduction == "mean" else loss.sum()
+
+
+def target_cosine(features: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosine of each row to its own class (0 for a zero vector), |x| and |w|: (N,) each, in float32 or better."""
+    dtype = compute_dtype(torch.promote_types(features.dtype, weight.dtype))
+    x, w = features.to(dtype), weight.index_select(0, labels).to(dtype)
+    norm_x, norm_w = torch.linalg.vector_norm(x, dim=1), torch.linalg.vector_norm(w, dim=1)
+    cosine = (x * w).sum(dim=1) / (norm_x * norm_w).clamp_min(torch.finfo(dtype).tiny)
+    return cosine.clamp(-1.0, 1.0), norm_x, norm_w
 
 
 class _Target(NamedTuple):
@@ -101,12 +110,11 @@ class _Target(NamedTuple):
     along_w: Tensor  # of w in d/dw
 
 
-def _target(features: Tensor, weight: Tensor, labels: Tensor, m: int, share: float | Tensor, gradient: str) -> _Target:
-    """The margin of every row, (N,) each, in float32 or better; share is s = 1 / (1 + lambda)."""
-    dtype = _compute_dtype(torch.promote_types(features.dtype, weight.dtype))
-    unit_x, norm_x = _unit_rows(features.to(dtype))
-    unit_w, norm_w = _unit_rows(weight.index_select(0, labels).to(dtype))
-    cosine = (unit_x * unit_w).sum(dim=1).clamp(-1.0, 1.0)
+def _target(features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float | Tensor, gradient: str) -> _Target:
+    """The margin of every row, (N,) each, in float32 or better."""
+    cosine, norm_x, norm_w = target_cosine(features, weight, labels)
+    share = 1 / (1 + (lam.to(cosine.dtype) if isinstance(lam, Tensor) else lam))
+    norms, tiny = norm_x * norm_w, torch.finfo(cosine.dtype).tiny
     value, slope = psi_and_slope(cosine, m)
     difference = share * (value - cosine)
     if gradient == "exact":
@@ -114,10 +122,11 @@ def _target(features: Tensor, weight: Tensor, labels: Tensor, m: int, share: flo
     else:
         across, along = torch.zeros_like(cosine), difference if gradient == "norms_live" else torch.zeros_like(cosine)
     return _Target(
-        correction=difference * norm_x * norm_w,
+        correction=difference * norms,
         across=across,
-        along_x=along * _ratio(norm_w, norm_x),
-        along_w=along * _ratio(norm_x, norm_w),
+        # |w| / |x|, and 0 instead where the zero vector has no direction.
+        along_x=along * (norms / norm_x.square().clamp_min(tiny)),
+        along_w=along * (norms / norm_w.square().clamp_min(tiny)),
     )
 
 
@@ -148,12 +157,12 @@ def _add_target_gradient(
 class _Logits(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor, labels: Tensor, m: int, share: float | Tensor, gradient: str
+        ctx: Any, features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float | Tensor, gradient: str
     ) -> Tensor:
         ctx.matmul_dtype = _matmul_dtype(features)
-        with torch.autocast(features.device.type, enabled=False):
+        with _no_autocast(features):
             logits = features.to(ctx.matmul_dtype) @ weight.to(ctx.matmul_dtype).T
-            target = _target(features, weight, labels, m, share, gradient)
+            target = _target(features, weight, labels, m, lam, gradient)
             index = labels.unsqueeze(1)
             corrected = logits.gather(1, index).to(target.correction.dtype) + target.correction.unsqueeze(1)
             if logits.dtype == torch.float16:  # (1 - 2m)|w||x| leaves float16's range long before w.x does
@@ -163,7 +172,6 @@ class _Logits(torch.autograd.Function):
         return logits
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         features, weight, labels, *target = ctx.saved_tensors
         grad_target = grad.gather(1, labels.unsqueeze(1)).squeeze(1).to(target[0].dtype)
@@ -171,37 +179,46 @@ class _Logits(torch.autograd.Function):
 
 
 class _CrossEntropy(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, features: Tensor, weight: Tensor, labels: Tensor, m: int, share: float | Tensor, gradient: str
-    ) -> Tensor:
-        ctx.matmul_dtype = _matmul_dtype(features)
-        with torch.autocast(features.device.type, enabled=False):
-            logits = features.to(ctx.matmul_dtype) @ weight.to(ctx.matmul_dtype).T
-            logits = logits.to(_compute_dtype(logits.dtype))
-            target = _target(features, weight, labels, m, share, gradient)
-            index = labels.unsqueeze(1)
-            logits.scatter_add_(1, index, target.correction.unsqueeze(1).to(logits.dtype))
-            log_p = torch.log_softmax(logits, dim=1)
-        ctx.save_for_backward(features, weight, labels, log_p, *target)
-        return -log_p.gather(1, index).squeeze(1)
+    """With A the log-sum-exp of all logits but the target's: loss = log(1 + exp(A - f_y)), 1 - p_y = sigmoid(A - f_y).
+
+    A sum that holds the target would lose the others' digits where the sample is confident, and with them what is left
+    of the loss and of its gradient.
+    """
 
     @staticmethod
-    @once_differentiable
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float | Tensor, gradient: str
+    ) -> Tensor:
+        ctx.matmul_dtype = _matmul_dtype(features)
+        with _no_autocast(features):
+            logits = features.to(ctx.matmul_dtype) @ weight.to(ctx.matmul_dtype).T
+            logits = logits.to(compute_dtype(logits.dtype))
+            target = _target(features, weight, labels, m, lam, gradient)
+            index = labels.unsqueeze(1)
+            corrected = logits.gather(1, index) + target.correction.unsqueeze(1)
+            logits.scatter_(1, index, torch.finfo(logits.dtype).min)  # out of the sum; not -inf, for C = 1
+            top = logits.amax(dim=1, keepdim=True)
+            shares = logits.sub_(top).exp_()  # of the others among themselves, in the logits' own memory
+            total = shares.sum(dim=1, keepdim=True)
+            lead = corrected - (top + total.log())
+        ctx.save_for_backward(features, weight, labels, shares, total, lead, *target)
+        return -F.logsigmoid(lead).squeeze(1)
+
+    @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        features, weight, labels, log_p, *target = ctx.saved_tensors
-        index = labels.unsqueeze(1)
-        # p_y - 1 by expm1: exact where the sample is confident, where 1 - p_y would have lost its digits.
-        grad_target = torch.expm1(log_p.gather(1, index)).mul_(grad.unsqueeze(1))
-        grad_logits = log_p.exp().mul_(grad.unsqueeze(1)).scatter_(1, index, grad_target)
-        return _backward(ctx, grad_logits, grad_target.squeeze(1), features, weight, labels, _Target(*target))
+        features, weight, labels, shares, total, lead, *target = ctx.saved_tensors
+        grad_others = torch.sigmoid(-lead) * grad.unsqueeze(1)
+        grad_logits = (shares * (grad_others / total)).scatter_(1, labels.unsqueeze(1), -grad_others)
+        return _backward(ctx, grad_logits, -grad_others.squeeze(1), features, weight, labels, _Target(*target))
 
 
 def _backward(
     ctx: Any, grad: Tensor, grad_target: Tensor, features: Tensor, weight: Tensor, labels: Tensor, target: _Target
 ) -> tuple[Tensor | None, ...]:
     """Both Functions' backward from dL/dlogits: the plain layer's two matmuls, then the margin's rows."""
-    with torch.autocast(features.device.type, enabled=False):
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        raise RuntimeError("L-Softmax has no second derivative here: create_graph=True is not supported")
+    with _no_autocast(features):
         grad = grad.to(ctx.matmul_dtype)
         grad_features = grad @ weight.to(grad.dtype) if ctx.needs_input_grad[0] else None
         grad_weight = grad.T @ features.to(grad.dtype) if ctx.needs_input_grad[1] else None
@@ -209,31 +226,16 @@ def _backward(
     return *grads, None, None, None, None
 
 
-def _unit_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (N, D) -> unit rows (N, D) and norms (N,). A zero row has a zero unit row and norm 0.
-
-    Divided by the largest element first: squares of 1e-30 or 1e30 leave the range of float32.
-    """
-    largest = rows.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
-    scaled = rows / largest
-    length = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)  # >= 1 unless the row is zero
-    return scaled / length.clamp_min(1.0), (length * largest).squeeze(1)
-
-
-def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """numerator / denominator, and 0 where the denominator is 0: the unit vector of a zero row is zero."""
-    return torch.where(denominator > 0, numerator / denominator, 0.0)
-
-
-def _compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of the margin's arithmetic: float32, or float64 for float64."""
-    return torch.promote_types(dtype, torch.float32)
-
-
 def _matmul_dtype(features: Tensor) -> torch.dtype:
-    """The dtype in which nn.Linear would multiply: autocast's where it is on."""
+    """The dtype in which nn.Linear would multiply: autocast's where it is on, which leaves float64 alone."""
     device = features.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else features.dtype
+    casts = torch.is_autocast_enabled(device) and features.dtype != torch.float64
+    return torch.get_autocast_dtype(device) if casts else features.dtype
+
+
+def _no_autocast(features: Tensor) -> AbstractContextManager[Any]:
+    device = features.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def _check(features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float | Tensor, gradient: str) -> None:
@@ -250,7 +252,8 @@ def _check(features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float 
     for name, tensor in (("features", features), ("weight", weight)):
         if not tensor.dtype.is_floating_point:
             raise TypeError(f"{name} must have a floating dtype, got {tensor.dtype}")
-    if features.dtype != weight.dtype and not torch.is_autocast_enabled(features.device.type):
+    mixes = torch.is_autocast_enabled(features.device.type) and torch.float64 not in (features.dtype, weight.dtype)
+    if features.dtype != weight.dtype and not mixes:
         raise TypeError(f"features and weight must share a dtype, got {features.dtype} and {weight.dtype}")
     check_labels(labels, weight.shape[0])
 
@@ -260,7 +263,7 @@ def check_lam(lam: float | Tensor) -> None:
     if isinstance(lam, Tensor):
         if lam.ndim != 0:
             raise ValueError(f"lam must be a number or a 0-dim tensor, got shape {tuple(lam.shape)}")
-    elif not lam >= 0:  # also true for nan
+    elif isinstance(lam, bool) or not isinstance(lam, int | float) or not lam >= 0:  # the last also for nan
         raise ValueError(f"lam must be a number >= 0 (inf means no margin), got {lam!r}")
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 def psi(theta: Tensor, m: int) -> Tensor:
     """psi(theta) for angles in radians in [0, pi], any shape (Eq. 6). ValueError if m is no int >= 1."""
     check_m(m)
-    k = (theta.detach() * (m / math.pi)).floor().clamp(0, m - 1)
-    return _sign(k) * torch.cos(m * theta) - 2 * k
+    angle = theta.to(compute_dtype(theta.dtype))
+    k = (angle.detach() * (m / math.pi)).floor().clamp(0, m - 1)
+    return (_sign(k) * torch.cos(m * angle) - 2 * k).to(theta.dtype)
 
 
 def psi_of_cosine(cosine: Tensor, m: int) -> Tensor:
@@ -26,12 +27,12 @@ def psi_of_cosine(cosine: Tensor, m: int) -> Tensor:
     Cosines that rounding has pushed outside [-1, 1] are clamped. ValueError if m is no int >= 1.
     """
     check_m(m)
-    c = cosine.clamp(-1.0, 1.0)
+    c = cosine.to(compute_dtype(cosine.dtype)).clamp(-1.0, 1.0)
     k = segment(c.detach(), m)
     previous, chebyshev = torch.ones_like(c), c  # T_0, T_1
     for _ in range(m - 1):
         previous, chebyshev = chebyshev, 2 * c * chebyshev - previous
-    return _sign(k) * chebyshev - 2 * k
+    return (_sign(k) * chebyshev - 2 * k).to(cosine.dtype)
 
 
 def psi_and_slope(cosine: Tensor, m: int) -> tuple[Tensor, Tensor]:
@@ -65,6 +66,11 @@ def check_m(m: int) -> None:
     """ValueError unless m is a Python int >= 1 (2.0 and True are not)."""
     if type(m) is not int or m < 1:
         raise ValueError(f"m must be an integer >= 1, got {m!r}; the paper uses 2, 3 and 4")
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of the margin's arithmetic: float32, or float64 for float64."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _sign(k: Tensor) -> Tensor:

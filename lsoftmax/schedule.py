@@ -27,7 +27,7 @@ class LambdaSchedule:
                 raise ValueError(f"{name} must be a number >= 0, got {value!r}")
 
     def __call__(self, step: int) -> float:
-        if step < self.delay:
+        if step < self.delay or math.isinf(self.base):  # inf times a power that underflows would be nan
             return max(self.minimum, self.base)
         progress = 1 + self.gamma * (step + 1 - self.delay)
         return max(self.minimum, self.base * math.pow(progress, -self.power))

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lsoftmax.functional import target_cosine
+
 
 class Criterion(nn.Module):
     """Class weights (C, D), He-normal; subclasses add the loss in `forward`.
@@ -40,14 +42,13 @@ class Criterion(nn.Module):
         train_error (percent, plain logits), target_angle (degrees; mean and 5, 50, 95 % quantiles), positive_psi, wins
         and wins_with_margin (shares of the batch), feature_norm and weight_norm (mean, min, max).
         """
-        features = features.float()
+        features = features.to(self.weight.dtype)
         with torch.autocast(features.device.type, enabled=False):
             logits = self.logits(features)
             margin_logits = self.margin_logits(features, labels)
-            cosine = F.cosine_similarity(features, self.weight.index_select(0, labels), dim=1).clamp(-1, 1)
+            cosine, feature_norm, _ = target_cosine(features, self.weight, labels)
         angle = torch.rad2deg(torch.acos(cosine)).sort().values
         wins = _wins(logits, labels)
-        feature_norm = torch.linalg.vector_norm(features, dim=1)
         weight_norm = torch.linalg.vector_norm(self.weight, dim=1)
         return {
             "train_error": 100 * (logits.argmax(dim=1) != labels).float().mean(),

@@ -12,7 +12,10 @@ def error_rate(predictions: Tensor, labels: Tensor) -> float:
 
 
 def confusion_matrix(predictions: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """(C, C) counts, int64: row = true class, column = predicted class."""
+    """(C, C) counts, int64: row = true class, column = predicted class. ValueError for one outside 0..C-1."""
+    for name, classes in (("predictions", predictions), ("labels", labels)):
+        if classes.numel() and (classes.min() < 0 or classes.max() >= num_classes):
+            raise ValueError(f"{name} must lie in 0..{num_classes - 1}, got {classes.min()}..{classes.max()}")
     return torch.bincount(labels * num_classes + predictions, minlength=num_classes**2).view(num_classes, num_classes)
 
 

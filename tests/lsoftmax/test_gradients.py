@@ -119,8 +119,8 @@ def test_the_gradient_of_a_sum_of_two_calls_is_the_sum(function, batch):
 def test_a_gradient_penalty_is_refused_and_not_ignored(function, gradient, batch):
     features, weight, labels = batch()
     value = function(features, weight, labels, m=4, gradient=gradient).sum()
-    (first,) = torch.autograd.grad(value, features, create_graph=True)
-    with pytest.raises(RuntimeError, match="twice|second"):
+    with pytest.raises(RuntimeError, match="second derivative"):
+        (first,) = torch.autograd.grad(value, features, create_graph=True)
         (value + first.square().sum()).backward()
 
 
@@ -128,8 +128,8 @@ def test_a_gradient_penalty_is_refused_and_not_ignored(function, gradient, batch
 def test_a_gradient_penalty_on_a_varying_cotangent_is_refused(function, batch):
     features, weight, labels = batch()
     value = function(features, weight, labels, m=4).square().sum()
-    (first,) = torch.autograd.grad(value, features, create_graph=True)
-    with pytest.raises(RuntimeError, match="twice|second"):
+    with pytest.raises(RuntimeError, match="second derivative"):
+        (first,) = torch.autograd.grad(value, features, create_graph=True)
         (value + first.square().sum()).backward()
 
 

@@ -27,6 +27,13 @@ def test_the_target_logit_never_exceeds_the_plain_one(m, batch):
     assert (margin <= plain).all() and (margin < plain).any()
 
 
+def test_a_cosine_rounded_beyond_1_does_not_raise_the_target_logit():
+    # psi(1 + eps) would be m^2 eps above 1.
+    weight, labels = torch.randn(500, 33), torch.arange(500)
+    margin, plain = (lsoftmax_logits(3 * weight, weight, labels, m=m).diagonal() for m in (8, 1))
+    assert (margin <= plain).all()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("gradient", GRADIENTS)
 def test_m1_logits_and_gradients_are_the_linear_layers_to_the_last_bit(dtype, gradient, batch):

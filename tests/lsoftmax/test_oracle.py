@@ -204,9 +204,9 @@ def test_pytorch_metric_learning_agrees_at_lambda_0(m, batch, gradients):
     torch.testing.assert_close(actual, (loss.detach(), samples.grad, peer.W.grad.T), rtol=1e-10, atol=1e-10)
 
 
-def test_a_confident_sample_keeps_the_digits_of_its_gradient(gradients):
-    # p_y - 1 is -2e-17 here: 1 - p_y would be 0 in float64 already.
-    features = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
-    weight = torch.tensor([[38.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+@pytest.mark.parametrize("dtype, gap", [(torch.float32, 20.0), (torch.float64, 40.0)])
+def test_a_confident_sample_keeps_the_digits_of_its_gradient(dtype, gap, gradients):
+    # p_y - 1 = -1 / (1 + e^gap), below the resolution of 1 - p_y and of log p_y: only the others' sum still has it.
+    features, weight = torch.tensor([[1.0, 0.0]], dtype=dtype), torch.tensor([[gap, 0.0], [0.0, 1.0]], dtype=dtype)
     _, grad_x, _ = gradients(fused(torch.tensor([0]), m=2), features, weight)
-    assert grad_x[0, 0].item() == pytest.approx(-38 / (1 + math.exp(38)), rel=1e-9)
+    assert grad_x[0, 0].item() == pytest.approx(-gap / (1 + math.exp(gap)), rel=1e-5, abs=0)

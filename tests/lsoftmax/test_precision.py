@@ -107,6 +107,17 @@ def test_the_backward_pass_may_run_inside_or_outside_autocast(function, half, ba
 
 
 @HALF
+@pytest.mark.parametrize("function", [lsoftmax_logits, lsoftmax_cross_entropy])
+def test_a_backward_pass_inside_autocast_leaves_a_float32_forward_pass_alone(function, half, batch):
+    features, weight, labels = batch(dtype=torch.float32)
+    value = function(features, weight, labels, m=4).sum()
+    outside = torch.autograd.grad(value, (features, weight), retain_graph=True)
+    with torch.autocast("cpu", half):
+        inside = torch.autograd.grad(value, (features, weight))
+    assert all(torch.equal(a, b) for a, b in zip(inside, outside, strict=True))
+
+
+@HALF
 @AUTOCAST
 @pytest.mark.parametrize("m", MARGINS)
 def test_the_target_logit_is_rounded_twice_at_most_whatever_m(m, autocast, half, problem, reference):

@@ -1,0 +1,75 @@
+"""The command line in this process: a fake job instead of a training run, nothing written outside tmp_path."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.command import Job, Outcome, run_command
+from configs.schema import Settings
+
+
+@dataclass
+class Said:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+    jobs: list[tuple[Settings, Path]] = field(default_factory=list)
+
+    @property
+    def table(self) -> list[list[str]]:
+        """The rows of the sweep's summary, two blanks between cells."""
+        lines = self.out.splitlines()
+        starts = [number for number, line in enumerate(lines) if line.startswith("job ")]
+        return [[cell.strip() for cell in line.split("  ") if cell] for line in lines[starts[-1] + 1 :]]
+
+
+def finish(settings: Settings, path: Path) -> Outcome:
+    return Outcome(0, "finished", 1.25, 2.0, path)
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Said]:
+    """command(*overrides, job=...): what train.py would do with them, the job left to the test."""
+
+    def say(*arguments: str, job: Job = finish) -> Said:
+        jobs: list[tuple[Settings, Path]] = []
+
+        def recorded(settings: Settings, path: Path) -> Outcome:
+            jobs.append((settings, path))
+            return job(settings, path)
+
+        extra = [f"hydra.sweep.dir={tmp_path / 'sweep'}"] if "-m" in arguments else []
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments, *extra])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # run_command sets it; the test's end restores it
+        capfd.readouterr()
+        code = run_command(recorded)
+        captured = capfd.readouterr()
+        return Said(code, captured.out, captured.err, jobs)
+
+    return say
+
+
+@pytest.fixture(scope="session")
+def values() -> Callable[..., dict[str, Any]]:
+    """values(*overrides): a composed configuration as plain containers, a fresh copy at each call."""
+    import copy
+    from dataclasses import asdict
+
+    from configs import compose
+
+    known: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def get(*overrides: str) -> dict[str, Any]:
+        if overrides not in known:
+            known[overrides] = asdict(compose(overrides))
+        return copy.deepcopy(known[overrides])
+
+    return get

@@ -1,0 +1,97 @@
+"""What is no value: unknown keys, keys of another choice, text that cannot be read. Always one line."""
+
+import pytest
+
+from configs import ConfigError, compose
+
+
+def message(*overrides: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        compose(overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+TYPOS = {
+    "loss.mm=4": "loss.m",
+    "sede=3": "seed",
+    "devce=cpu": "device",
+    "schedule.lr.bse=0.1": "schedule.lr.base",
+    "schedule.lam.gama=1": "schedule.lam.gamma",
+    "schedule.batchsize=64": "schedule.batch_size",
+    "trainer.eval_evry=10": "trainer.eval_every",
+    "dataset.train_image=10": "dataset.train_images",
+    "model.widht=0.5": "model.width",
+    "+schedule.weigth_decay=1": "schedule.weight_decay",
+    "++trainer.overwite=true": "trainer.overwrite",
+}
+
+
+@pytest.mark.parametrize("option", TYPOS)
+def test_a_mistyped_key_suggests_the_right_one(option: str) -> None:
+    key = option.split("=")[0].lstrip("+")
+    assert message(option) == f"unknown key {key}; did you mean {TYPOS[option]}?"
+
+
+@pytest.mark.parametrize("group", ["dataset", "model", "loss", "schedule", "trainer", "experiment", "debug"])
+def test_a_mistyped_group_suggests_the_right_one(group: str) -> None:
+    mistyped = group[:-2] + group[-1] + group[-2]
+    assert message(f"{mistyped}=x") == f"unknown key {mistyped}; did you mean {group}?"
+
+
+@pytest.mark.parametrize("option", ["qqqqqq=1", "+qqqqqq=1"])
+def test_a_key_like_no_other_points_to_the_help(option: str) -> None:
+    assert message(option) == "unknown key qqqqqq; see python train.py --help"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (("loss=softmax", "loss.m=4"), "loss.m"),
+        (("loss=softmax", "loss.gradient=exact"), "loss.gradient"),
+        (("loss=softmax", "+loss.m=4"), "loss.m"),
+        (("dataset.like=mnist",), "dataset.like"),
+        (("dataset=cifar10", "dataset.test_images=3"), "dataset.test_images"),
+    ],
+)
+def test_a_key_of_another_choice_is_said_to_be_one(overrides: tuple[str, ...], key: str) -> None:
+    assert message(*overrides).startswith(f"{key} does not go with the chosen {key.split('.')[0]}")
+
+
+@pytest.mark.parametrize("option", ["loss.m", "loss.m='", "loss.m=[1", "loss..m=3", ".m=3", "a b", "loss.m = 4", "{}"])
+def test_an_option_that_cannot_be_read_is_shown(option: str) -> None:
+    assert message(option) == f"cannot read {option!r}; options are written key=value"
+
+
+def test_a_value_that_needs_quotes_is_told_so() -> None:
+    assert "quote" in message("data_root=~/data")
+
+
+@pytest.mark.parametrize("option", ["loss.m=1,2", "loss.m=range(1,4)", "dataset=mnist,cifar10", "seed=choice(1,2)"])
+def test_a_list_of_values_without_m_points_to_the_sweep(option: str) -> None:
+    said = message(option)
+    assert option in said and ("-m" in said or "--multirun" in said)
+
+
+@pytest.mark.parametrize("group", ["dataset", "model", "loss", "schedule", "trainer"])
+def test_a_group_that_is_null_is_an_error_that_names_it(group: str) -> None:
+    assert group in message(f"{group}=null")
+
+
+@pytest.mark.parametrize("option", ["~loss", "~trainer", "~loss.m", "~schedule.lr"])
+def test_a_deleted_key_is_missing(option: str) -> None:
+    assert message(option) == f"{option[1:]} is missing"
+
+
+@pytest.mark.parametrize("option", ["=3", "++loss=3", "+foo/bar=x", "loss@foo=softmax", "experiment=[caffe_mnist,nope]"])
+def test_other_nonsense_is_an_error_too(option: str) -> None:
+    assert message(option)
+
+
+@pytest.mark.parametrize("value", ["${nope}", "${oc.env:NO_SUCH_VARIABLE}", "${nope:}"])
+def test_a_reference_to_nothing_is_an_error_that_names_it(value: str) -> None:
+    assert value.strip("${}:").removeprefix("oc.env:") in message(f"seed={value}")
+
+
+def test_softmax_and_lsoftmax_at_once_are_refused() -> None:
+    message("loss=[softmax,lsoftmax]")

@@ -1,0 +1,204 @@
+"""A bad value for every key: the error names the key, the value and what is accepted, in one line."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from configs import ConfigError, compose
+from configs.schema import all_keys
+from configs.settings import to_settings
+
+Values = Callable[..., dict[str, Any]]
+FLAG = ("true or false", ["yes", 1, 0, None, [True]])
+INF, NAN, HUGE = float("inf"), float("nan"), 10**400
+
+
+def whole(least: int, *, null: bool = False) -> tuple[str, list[Any]]:
+    bad = [least - 1, -(10**30), float(least), least + 0.5, True, str(least), "many", [least], {"a": 1}, NAN]
+    return f"an integer >= {least}", bad if null else [*bad, None]
+
+
+def number(least: int = 0, *, null: bool = False) -> tuple[str, list[Any]]:
+    bad = [least - 1, least - 1e-9, -INF, INF, NAN, HUGE, True, "1.0", "some", [1.0], {"a": 1}]
+    return f"a number >= {least}", bad if null else [*bad, None]
+
+
+def positive() -> tuple[str, list[Any]]:
+    return "a number > 0", [0, 0.0, -1, INF, -INF, NAN, HUGE, True, "1.0", [1.0], {"a": 1}, None]
+
+
+def choice(*names: str, null: bool = False) -> tuple[str, list[Any]]:
+    bad = ["nope", "", names[0].upper() + " ", 1, True, [names[0]], {"a": 1}]
+    return f"one of {', '.join(names)}", bad if null else [*bad, None]
+
+
+DATASETS = ("mnist5k", "mnist", "cifar10", "cifar10+", "cifar100", "synthetic")
+MODELS = ("mnist_2d", "mnist", "cifar10", "cifar100", "face", "caffe_mnist", "caffe_cifar10")
+BAD: dict[str, tuple[str, list[Any]]] = {
+    "dataset.name": choice(*DATASETS),
+    "dataset.augment": choice("none", "mirror", "crop_mirror"),
+    "dataset.mean": ("image, channel or a number", ["images", "", None, True, INF, NAN, HUGE, [1], {"a": 1}]),
+    "dataset.scale": positive(),
+    "dataset.validation": whole(0),
+    "dataset.train_images": whole(1, null=True),
+    "dataset.classes": whole(2, null=True),
+    "dataset.check_integrity": FLAG,
+    "dataset.like": choice("mnist", "cifar10", "cifar100", "face"),
+    "dataset.test_images": whole(1, null=True),
+    "model.name": choice(*MODELS),
+    "model.width": positive(),
+    "model.activation": choice("prelu", "relu", null=True),
+    "model.pooling": choice("ceil", "floor"),
+    "model.after_fc": choice("bn_prelu", "bn", "none", null=True),
+    "model.filters": ("a list of integers >= 1", [3, "a", [0], [1.0], [None], [[1]], [True], {"a": 1}, []]),
+    "model.input_size": ("[height, width]", [28, "a", [28], [28, 28, 28], [28, 0], [28.0, 28], [28, None], {"a": 1}]),
+    "loss.name": choice("softmax", "lsoftmax"),
+    "loss.m": whole(1),
+    "loss.gradient": choice("exact", "norms_live", "detached"),
+    "schedule.steps": whole(1),
+    "schedule.batch_size": whole(2),
+    "schedule.lr.base": positive(),
+    "schedule.lr.milestones": (
+        "a list of increasing steps > 0",
+        [5, "a", None, [0], [-1], [5, 5], [5, 3], [1.5], [True], ["a"], [[1]], {"a": 1}],
+    ),
+    "schedule.lr.factor": positive(),
+    "schedule.lam.kind": choice("power", "constant"),
+    # inf is no bad base or minimum: the whole run is plain softmax (LambdaSchedule).
+    "schedule.lam.base": ("a number >= 0", [-1, -1e-9, -INF, NAN, HUGE, True, "1.0", [1.0], None]),
+    "schedule.lam.gamma": number(),
+    "schedule.lam.power": number(),
+    "schedule.lam.minimum": ("a number >= 0", [-1, -1e-9, -INF, NAN, HUGE, True, "1.0", [1.0], None]),
+    "schedule.lam.delay": whole(0),
+    "schedule.momentum": ("a number in [0, 1)", [1, 1.0, -0.1, NAN, INF, HUGE, True, "0.9", None, [0.9]]),
+    "schedule.weight_decay": number(),
+    "schedule.classifier.lr_factor": number(),
+    "schedule.classifier.weight_decay": number(null=True),
+    "trainer.log_every": whole(1),
+    "trainer.eval_every": whole(1),
+    "trainer.checkpoint_every": whole(1),
+    "trainer.checkpoint_minutes": positive(),
+    "trainer.eval_batch_size": whole(1),
+    "trainer.precision": choice("fp32", "bf16"),
+    "trainer.channels_last": FLAG,
+    "trainer.compile": FLAG,
+    "trainer.deterministic": FLAG,
+    "trainer.on_divergence": choice("stop", "raise_lambda"),
+    "trainer.max_restarts": whole(0),
+    "trainer.keep_checkpoint": FLAG,
+    "trainer.overwrite": FLAG,
+    "init_from": ("the folder of a finished run", [3, True, "", ["a"], {"a": 1}]),
+    "seed": ("an integer in 0..2^63-1", [-1, 2**63, 1.0, True, "1", None, [1]]),
+    "device": ("auto, cpu, cuda", [None, 3, True, "", ["cpu"]]),
+    "data_root": ("a folder", [None, 3, True, "", ["a"]]),
+    "data_download": FLAG,
+    "run_dir": ("a folder", [3, True, "", ["a"], {"a": 1}]),
+}
+CASES = [pytest.param(key, value, id=f"{key}={str(value)[:30]!r}") for key, (_, bad) in BAD.items() for value in bad]
+
+
+def with_value(values: Values, key: str, value: Any) -> dict[str, Any]:
+    synthetic = key in ("dataset.like", "dataset.test_images")
+    everything = values("dataset=synthetic") if synthetic else values()
+    *path, name = key.split(".")
+    group = everything
+    for part in path:
+        group = group[part]
+    assert name in group
+    group[name] = value
+    return everything
+
+
+def test_every_key_of_the_schema_stands_in_the_table_above() -> None:
+    assert set(BAD) == set(all_keys()) - {"dataset", "loss"}
+
+
+def test_every_key_is_listed_once() -> None:
+    assert len(all_keys()) == len(set(all_keys())) + 1  # loss.name has two homes
+
+
+@pytest.mark.parametrize(("key", "value"), CASES)
+def test_a_bad_value_is_an_error_that_names_key_value_and_what_is_accepted(
+    values: Values, key: str, value: Any
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        to_settings(OmegaConf.create(with_value(values, key, value)))
+    assert str(error.value).startswith(f"{key} must be {BAD[key][0]}")
+    assert str(error.value).endswith(f", got {value!r}")
+    assert "\n" not in str(error.value)
+
+
+# One for each way a text can become a value: the error shows what was typed.
+TYPED = {
+    "loss.m=0": "loss.m must be an integer >= 1, got 0",
+    "loss.m=4.0": "loss.m must be an integer >= 1, got 4.0",
+    "loss.m=": "loss.m must be an integer >= 1, got ''",
+    "loss.m=four": "loss.m must be an integer >= 1, got 'four'",
+    "schedule.lam.base=-1": "schedule.lam.base must be a number >= 0, got -1",
+    "schedule.lam.minimum=-0.5": "schedule.lam.minimum must be a number >= 0, got -0.5",
+    "schedule.lr.milestones=[500,400]": "schedule.lr.milestones must be a list of increasing steps > 0, got [500, 400]",
+    "schedule.steps=1e3": "schedule.steps must be an integer >= 1, got 1000.0",
+    "data_download=no": "data_download must be true or false, got 'no'",
+    "seed=-1": "seed must be an integer in 0..2^63-1, got -1",
+    "device=null": "device must be auto, cpu, cuda, cuda:1, ..., got None",
+    "schedule.lr=0.1": "schedule.lr must be a group of keys, got 0.1",
+}
+
+
+@pytest.mark.parametrize("option", TYPED)
+def test_a_bad_value_typed_on_the_command_line_is_shown(option: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        compose([option])
+    assert str(error.value) == TYPED[option]
+
+
+NULLS = ["train_images", "classes"]
+
+
+@pytest.mark.parametrize("key", [f"dataset.{name}" for name in NULLS] + ["model.filters", "init_from", "run_dir"])
+def test_null_is_a_value_where_the_table_says_so(values: Values, key: str) -> None:
+    assert to_settings(OmegaConf.create(with_value(values, key, None)))
+
+
+LIMITS = [
+    ("loss.m", 1),
+    ("schedule.steps", 1),
+    ("schedule.batch_size", 2),
+    ("schedule.momentum", 0),
+    ("schedule.lam.base", 0),
+    ("schedule.weight_decay", 0),
+    ("schedule.lr.milestones", []),
+    ("schedule.lr.milestones", [1, 2]),
+    ("seed", 2**63 - 1),
+    ("dataset.classes", 2),
+    ("dataset.mean", 0),
+    ("dataset.mean", -127.5),
+    ("trainer.max_restarts", 0),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), LIMITS)
+def test_the_last_good_value_of_a_range_is_accepted(values: Values, key: str, value: Any) -> None:
+    assert to_settings(OmegaConf.create(with_value(values, key, value)))
+
+
+@pytest.mark.parametrize("key", [key for key in BAD if key not in ("dataset.like", "dataset.test_images")])
+def test_a_key_that_was_deleted_is_missing(values: Values, key: str) -> None:
+    everything = with_value(values, key, None)
+    *path, name = key.split(".")
+    group = everything
+    for part in path:
+        group = group[part]
+    del group[name]
+    with pytest.raises(ConfigError, match=rf"^{key} "):
+        to_settings(OmegaConf.create(everything))
+
+
+@pytest.mark.parametrize("group", ["dataset", "model", "loss", "schedule", "trainer", "schedule.lr", "schedule.lam"])
+@pytest.mark.parametrize("value", [3, "a", None, [1]])
+def test_a_group_that_is_no_group_is_named(values: Values, group: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as error:
+        to_settings(OmegaConf.create(with_value(values, group, value)))
+    assert str(error.value) == f"{group} must be a group of keys, got {value!r}"

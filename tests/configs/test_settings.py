@@ -1,0 +1,120 @@
+"""The crossing into typed settings, and back into a file."""
+
+import json
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs import ROOT, ConfigError, compose
+from configs.schema import Settings, Trainer
+from configs.settings import from_file, identity, to_yaml
+from lsoftmax.engine.plan import TrainerOptions
+
+ASKED = {"dataset", "model", "loss", "schedule", "init_from", "seed"}
+
+
+@pytest.fixture(scope="module")
+def default() -> Settings:
+    return compose()
+
+
+def test_the_schemas_trainer_has_the_fields_of_the_trainers_options() -> None:
+    assert [item.name for item in fields(Trainer)] == [item.name for item in fields(TrainerOptions)]
+
+
+def test_what_was_asked_is_data_network_loss_schedule_weights_and_seed(default: Settings) -> None:
+    assert identity(default) == {key: value for key, value in asdict(default).items() if key in ASKED}
+
+
+def test_every_setting_is_either_asked_or_outside(default: Settings) -> None:
+    assert asdict(default).keys() - ASKED == {"trainer", "device", "data_root", "data_download", "run_dir"}
+
+
+@pytest.mark.parametrize("change", [{"device": "cuda"}, {"data_root": "x"}, {"data_download": False}, {"run_dir": "x"}])
+def test_where_and_with_what_a_run_is_executed_is_not_what_was_asked(default: Settings, change: dict[str, Any]) -> None:
+    assert identity(replace(default, **change)) == identity(default)
+
+
+def test_trainer_options_are_not_what_was_asked(default: Settings) -> None:
+    assert identity(compose(["trainer=fast", "trainer.eval_every=7"])) == identity(default)
+
+
+def test_what_was_asked_is_json(default: Settings) -> None:
+    assert json.loads(json.dumps(identity(default), allow_nan=False)) == identity(default)
+
+
+@pytest.mark.parametrize("written", ["schedule.lr.base=1", "schedule.lr.base=1.0", "schedule.lr.base=1e0"])
+def test_a_number_is_the_same_however_it_is_written(written: str) -> None:
+    base = compose([written]).schedule.lr.base
+    assert (type(base), base) == (float, 1.0)
+
+
+def test_composing_twice_gives_the_same() -> None:
+    assert compose(["dataset=cifar10"]) == compose(["dataset=cifar10"])
+
+
+def test_the_data_lie_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LSOFTMAX_DATA", "/some/where")
+    assert compose().data_root == "/some/where"
+
+
+def test_the_data_lie_in_the_repository_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("LSOFTMAX_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert compose().data_root == str(ROOT / "outputs/data")
+
+
+ROUND_TRIPS = [
+    ["dataset=synthetic", "dataset.train_images=10", "model.filters=[1,2,3,4]", "model.input_size=[8,9]"],
+    ["loss=softmax", "schedule.lr.base=1e-5", "schedule.lr.milestones=[]", "seed=9223372036854775807"],
+    ["dataset.mean=127.5", "run_dir='123'", "init_from='null'", "schedule.classifier.weight_decay=0.1"],
+]
+
+
+@pytest.mark.parametrize("overrides", ROUND_TRIPS)
+def test_a_runs_config_file_reads_back_as_the_same_settings(overrides: list[str], tmp_path: Path) -> None:
+    settings = compose(overrides)
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(settings))
+    assert from_file(path) == replace(settings, device="auto")
+
+
+def test_options_stand_above_a_runs_config_file(default: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(default))
+    assert from_file(path, ["loss.m=2", "device=cpu"]) == compose(["loss.m=2", "device=cpu"])
+
+
+def test_a_runs_data_are_looked_for_where_this_machine_has_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(compose(["data_root=/elsewhere"])))
+    monkeypatch.setenv("LSOFTMAX_DATA", "/here")
+    assert from_file(path).data_root == "/here"
+
+
+BAD_FILES = ["", "abc", "[1, 2]", "a: [", "\x00", "dataset: {name: x}", "'${nope}'", "{}", "loss: 3", "? [a]\n: b"]
+
+
+@pytest.mark.parametrize("text", BAD_FILES)
+def test_a_damaged_config_file_is_an_error_of_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        from_file(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_without_a_config_file_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no run in"):
+        from_file(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize("option", ["loss.m", "loss.m=", "=2", "loss.m='", "loss.m=[", "loss.mm=2", "loss.m=0"])
+def test_a_bad_option_above_a_config_file_is_an_error_of_one_line(option: str, default: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(default))
+    with pytest.raises(ConfigError) as error:
+        from_file(path, [option])
+    assert "\n" not in str(error.value)

@@ -1,0 +1,70 @@
+"""A device that is not here is an error; what makes numbers repeatable is set."""
+
+import os
+
+import pytest
+import torch
+
+from lsoftmax.engine.device import choose_device, describe, set_determinism
+from lsoftmax.errors import UserError
+
+without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without cuda")
+
+
+def test_cpu_is_the_cpu():
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+def test_auto_is_cuda_where_there_is_one():
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_auto_takes_cuda(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto").type == "cuda"
+
+
+@without_cuda
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7"])
+def test_cuda_without_one_is_an_error_of_one_line(name):
+    with pytest.raises(UserError, match=rf"^device={name} cannot be used here [^\n]*device=auto$"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "cpu:x", "cuda:99", "cuda:-1", "meta", "xla", "hpu", "vulkan", "privateuseone"])
+def test_a_device_that_cannot_train_is_an_error(name):
+    with pytest.raises(UserError):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_the_deterministic_flag_is_set(deterministic):
+    set_determinism(deterministic)
+    assert torch.are_deterministic_algorithms_enabled() is deterministic
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_cudnn_may_choose_by_time_only_without_determinism(deterministic):
+    set_determinism(deterministic)
+    assert torch.backends.cudnn.benchmark is not deterministic
+
+
+def test_float32_is_not_tf32():
+    set_determinism(False)
+    assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
+
+
+def test_determinism_prepares_cublas(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    set_determinism(True)
+    assert os.environ.pop("CUBLAS_WORKSPACE_CONFIG") == ":4096:8"
+
+
+def test_the_choice_of_the_user_for_cublas_stands(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    set_determinism(True)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+
+
+def test_a_cpu_has_a_name():
+    assert describe(torch.device("cpu"))

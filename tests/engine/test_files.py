@@ -1,0 +1,148 @@
+"""A file is the old one or the new one, whatever happens while it is written."""
+
+import errno
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lsoftmax.engine import checkpoint
+from lsoftmax.engine.files import write_atomically, write_json, write_text
+from lsoftmax.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    return path
+
+
+def refuse(code):
+    def write(file):
+        file.write(b"half of the ne")
+        raise OSError(code, os.strerror(code))
+
+    return write
+
+
+def test_the_new_content_replaces_the_old(path):
+    write_text(path, "new")
+    assert path.read_text() == "new" and os.listdir(path.parent) == ["file"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_disk_that_refuses_leaves_the_old_file_and_nothing_beside(path, code):
+    with pytest.raises(UserError):
+        write_atomically(path, refuse(code))
+    assert path.read_bytes() == b"old" and os.listdir(path.parent) == ["file"]
+
+
+def test_the_error_says_what_the_system_said(path):
+    with pytest.raises(UserError, match=rf"^cannot write {path}: No space left on device; [^\n]*$"):
+        write_atomically(path, refuse(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("error", [OSError(), OSError("odd"), RuntimeError(), RuntimeError("odd\nand long")])
+def test_an_error_without_words_is_an_error_of_one_line(path, error):
+    def write(file):
+        raise error
+
+    with pytest.raises(UserError, match=r"^[^\n]+$"):
+        write_atomically(path, write)
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_failure_after_the_last_byte_leaves_the_old_file(path, monkeypatch, function):
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, function, fail)
+    with pytest.raises(UserError):
+        write_text(path, "new")
+    assert path.read_bytes() == b"old" and os.listdir(path.parent) == ["file"]
+
+
+def test_the_content_is_on_the_disk_before_the_name_is(path, monkeypatch):
+    calls = []
+    replace = os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append("fsync"))
+    monkeypatch.setattr(os, "replace", lambda *names: calls.append("replace") or replace(*names))
+    write_text(path, "new")
+    assert calls == ["fsync", "replace", "fsync"]  # content, name, folder
+
+
+def test_a_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="No such file or directory"):
+        write_text(tmp_path / "missing" / "file", "new")
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 5_000, 20_000])
+def test_a_checkpoint_that_finds_no_room_leaves_the_last_one(tools, tmp_path, size):
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, {"step": 1})
+    with tools.file_size_limit(size), pytest.raises(UserError, match=r"^cannot write .*File too large[^\n]*$"):
+        checkpoint.save(path, {"step": 2, "weights": torch.randn(10_000)})
+    assert checkpoint.load(path)["step"] == 1 and os.listdir(tmp_path) == ["checkpoint.pt"]
+
+
+def test_a_run_that_finds_no_room_ends_with_an_error_and_goes_on_later(tools, tmp_path, monkeypatch):
+    trainer = tools.trainer(tmp_path / "full")
+    save = torch.save
+    monkeypatch.setattr(torch, "save", lambda state, file: save(state, file) if state["progress"]["step"] < 10 else _full())
+    with pytest.raises(UserError, match="No space left"):
+        tools.go(trainer)
+    monkeypatch.setattr(torch, "save", save)
+    whole = tools.outcome(tools.go(tools.trainer(tmp_path / "whole")))
+    tools.check_same(tools.outcome(tools.go_on(tmp_path / "full")), whole)
+
+
+def _full():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_json_holds_no_nan(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "file", {"x": math.nan})
+
+
+KILLED = """
+import io, os, signal, sys
+from pathlib import Path
+from lsoftmax.engine import files
+moment, path = sys.argv[1], Path(sys.argv[2])
+def die(*_): os.kill(os.getpid(), signal.SIGKILL)
+def write(file):
+    file.write(b"half of the new")
+    if moment == "write": file.flush(); die()
+if moment in ("fsync", "replace"): setattr(os, moment, die)
+if moment == "folder": files._flush_folder = die
+files.write_atomically(path, write)
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "left"),
+    [
+        pytest.param("write", b"old", marks=pytest.mark.slow),
+        pytest.param("fsync", b"old", marks=pytest.mark.slow),
+        pytest.param("replace", b"old"),
+        pytest.param("folder", b"half of the new", marks=pytest.mark.slow),
+    ],
+)
+def test_a_writer_that_is_killed_leaves_the_old_file_or_the_new_one(path, moment, left):
+    process = subprocess.run([sys.executable, "-c", KILLED, moment, str(path)], cwd=ROOT)
+    assert process.returncode == -signal.SIGKILL and path.read_bytes() == left
+
+
+def test_a_half_that_a_killed_writer_left_is_written_over(path):
+    path.with_name("file.part").write_bytes(b"half of something longer than the new one")
+    write_text(path, "new")
+    assert path.read_text() == "new" and os.listdir(path.parent) == ["file"]

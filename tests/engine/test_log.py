@@ -1,0 +1,242 @@
+"""metrics.jsonl, TensorBoard and the terminal say the same."""
+
+import io
+import json
+import math
+import sys
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lsoftmax.engine.log import RunLog, duration
+from lsoftmax.errors import UserError
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def record(step, **more):
+    return {"step": step, "loss": 1.0 / step, "lam": 5.0, "lr": 0.1, **more}
+
+
+def write(folder, *records, start=0, steps=10, quiet=True):
+    with RunLog(folder, start, steps, quiet=quiet) as log:
+        for item in records:
+            log.write(item)
+
+
+def steps_of(folder):
+    return [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def scalars(folder, tag):
+    board = EventAccumulator(str(folder))
+    board.Reload()
+    return [(event.step, event.value) for event in board.Scalars(tag)]
+
+
+# --- metrics.jsonl
+
+
+def test_a_record_is_a_line(tmp_path):
+    write(tmp_path, record(1), record(2))
+    assert (tmp_path / "metrics.jsonl").read_text().splitlines() == [json.dumps(record(n)) for n in (1, 2)]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_json_does_not_know_are_strings(tools, tmp_path, value):
+    write(tmp_path, record(1, feature_norm=value))
+    assert tools.lines(tmp_path)[0]["feature_norm"] == str(value)  # refuses NaN and Infinity
+
+
+def test_none_is_null(tmp_path):
+    write(tmp_path, record(1) | {"lam": None})
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["lam"] is None
+
+
+def test_a_line_is_on_the_disk_before_the_next_step(tmp_path):
+    with RunLog(tmp_path, 0, 10, quiet=True) as log:
+        log.write(record(1))
+        assert steps_of(tmp_path) == [1]
+
+
+@pytest.mark.parametrize("torn", ["", "{", '{"step": 3, "loss": 0.', '{"step": 3', "\x00\x00\x00", '{"step": null}', "7"])
+def test_a_torn_last_line_is_dropped(tmp_path, torn):
+    write(tmp_path, record(1), record(2))
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write(torn)
+    write(tmp_path, record(3), start=2)
+    assert steps_of(tmp_path) == [1, 2, 3]
+
+
+def test_bytes_that_are_no_text_are_dropped(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n\xff\xfe\xff\n')
+    write(tmp_path, record(2), start=1)
+    assert steps_of(tmp_path) == [1, 2]
+
+
+def test_lines_beyond_the_checkpoint_are_dropped(tmp_path):
+    write(tmp_path, *[record(n) for n in range(1, 6)])
+    write(tmp_path, record(4, again=1.0), start=3)
+    assert steps_of(tmp_path) == [1, 2, 3, 4]
+
+
+def test_the_line_of_the_checkpoint_itself_is_kept(tmp_path):
+    write(tmp_path, record(1), record(2))
+    write(tmp_path, start=2)
+    assert steps_of(tmp_path) == [1, 2]
+
+
+def test_rewinding_forgets_later_lines(tmp_path):
+    with RunLog(tmp_path, 0, 10, quiet=True) as log:
+        for n in (1, 2, 3):
+            log.write(record(n))
+        log.rewind(1)
+        log.write(record(2, again=1.0))
+    assert steps_of(tmp_path) == [1, 2]
+
+
+def test_a_run_logs_all_instruments_of_the_design(tools, tmp_path):
+    tools.go(tools.trainer(tmp_path))
+    fields = {
+        *("step", "epoch", "loss", "lam", "lr", "train_error", "test_error", "positive_psi", "wins", "wins_with_margin"),
+        *("feature_norm", "feature_norm_min", "feature_norm_max", "weight_norm", "weight_norm_min", "weight_norm_max"),
+        *("target_angle", "target_angle_q05", "target_angle_q50", "target_angle_q95", "gradient_norm"),
+        *("images_per_s", "seconds"),
+    }
+    last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert fields <= last.keys()
+
+
+def test_a_run_logs_the_steps_of_its_intervals(tools, tmp_path):
+    tools.go(tools.trainer(tmp_path))
+    assert steps_of(tmp_path) == [3, 4, 5, 6, 8, 9, 10, 12]  # log every 3, evaluate every 4, save every 5
+
+
+def test_the_test_error_is_in_the_lines_of_evaluations_alone(tools, tmp_path):
+    tools.go(tools.trainer(tmp_path))
+    assert [line["step"] for line in tools.lines(tmp_path) if "test_error" in line] == [4, 8, 12]
+
+
+def test_seconds_and_epochs_grow(tools, tmp_path):
+    tools.go(tools.trainer(tmp_path))
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    for key in ("seconds", "epoch"):
+        assert [r[key] for r in records] == sorted(r[key] for r in records)
+
+
+@pytest.mark.parametrize("size", [0, 500])
+def test_a_full_disk_is_an_error_that_the_user_can_mend(tools, tmp_path, size):
+    log = RunLog(tmp_path, 0, 10, quiet=True)
+    with pytest.raises(UserError), tools.file_size_limit(size):
+        for step in range(1, 20):
+            log.write(record(step))
+
+
+def test_a_folder_that_may_not_be_written_is_an_error_that_the_user_can_mend(tmp_path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(UserError):
+        RunLog(tmp_path, 0, 10, quiet=True)
+
+
+# --- TensorBoard
+
+
+def test_tensorboard_holds_the_scalars(tmp_path):
+    write(tmp_path, record(1), record(2))
+    assert scalars(tmp_path, "loss/loss") == [(1, 1.0), (2, 0.5)]
+
+
+def test_tensorboard_groups_curves_by_theme(tmp_path):
+    write(tmp_path, record(1, train_error=1.0, test_error=2.0, feature_norm=3.0, images_per_s=4.0))
+    board = EventAccumulator(str(tmp_path))
+    board.Reload()
+    assert set(board.Tags()["scalars"]) == {
+        *("loss/loss", "schedule/lam", "schedule/lr", "error/train_error", "error/test_error"),
+        *("instruments/feature_norm", "speed/images_per_s"),
+    }
+
+
+def test_tensorboard_leaves_none_out(tmp_path):
+    write(tmp_path, record(1) | {"lam": None})
+    board = EventAccumulator(str(tmp_path))
+    board.Reload()
+    assert "schedule/lam" not in board.Tags()["scalars"]
+
+
+def test_tensorboard_forgets_what_a_killed_run_had_not_saved(tmp_path):
+    write(tmp_path, record(1), record(2), record(3))
+    write(tmp_path, record(2, loss=7.0), start=1)
+    assert scalars(tmp_path, "loss/loss") == [(1, 1.0), (2, 7.0)]
+
+
+def test_tensorboard_holds_every_logged_step_of_a_resumed_run_once(tools, tmp_path):
+    with pytest.raises(tools.Killed):
+        tools.go(tools.trainer(tmp_path), tools.StopAt(11, tools.Killed()))
+    tools.go_on(tmp_path)
+    assert [step for step, _ in scalars(tmp_path, "loss/loss")] == steps_of(tmp_path)
+
+
+# --- the terminal
+
+
+def test_a_log_gets_lines_with_an_eta(tmp_path, capsys):
+    write(tmp_path, record(1), record(2), quiet=False)
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 2 and "\r" not in printed and printed.count("eta") == 2
+
+
+def test_a_line_names_the_numbers_that_a_person_follows(tmp_path, capsys):
+    write(tmp_path, record(1, test_error=12.345, target_angle=70.2), quiet=False)
+    printed = capsys.readouterr().out
+    assert all(part in printed for part in ("1/10", "loss 1.0000", "lambda 5", "lr 0.1", "test error 12.35 %", "angle 70"))
+
+
+def test_the_last_line_has_no_eta(tmp_path, capsys):
+    write(tmp_path, record(10), quiet=False)
+    assert "eta" not in capsys.readouterr().out
+
+
+def test_quiet_says_nothing(tmp_path, capsys):
+    with RunLog(tmp_path, 0, 10, quiet=True) as log:
+        log.write(record(1))
+        log.say("hello")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stdout", stream)
+    return stream
+
+
+def test_a_terminal_gets_a_bar(tmp_path, terminal):
+    write(tmp_path, record(5), quiet=False)
+    assert "5/10" in terminal.getvalue() and "\r" in terminal.getvalue()
+
+
+def test_above_the_bar_evaluations_get_a_line(tmp_path, terminal):
+    write(tmp_path, record(5), record(6, test_error=3.0), quiet=False)
+    assert [line for line in terminal.getvalue().splitlines() if line.startswith("step ")][0].startswith("step      6/10")
+
+
+def test_the_bar_of_a_resumed_run_starts_where_it_stood(tmp_path, terminal):
+    write(tmp_path, start=7, quiet=False)
+    assert "7/10" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_can_be_said(tmp_path, capsys, value):
+    write(tmp_path, record(1) | {"lam": value, "loss": value}, quiet=False)
+    assert str(value) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (59.4, "59s"), (59.6, "1m00s"), (90, "1m30s"), (3599.6, "1h00m"), (3660, "1h01m"), (90000, "25h00m")],
+)
+def test_a_duration_is_short(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,103 @@
+"""result.json: complete, right and plain."""
+
+import json
+
+import pytest
+import torch
+
+from lsoftmax.engine.folder import identity_sha256
+from lsoftmax.engine.record import diverged_record, final_record
+
+# DESIGN.md, section 4
+FIELDS = {
+    *("status", "dataset", "model", "loss", "schedule", "seed", "steps", "test_error", "train_error", "val_error"),
+    *("wrong", "predicted_classes", "verification", "num_classes", "parameters", "multiply_adds", "curve", "restarts"),
+    *("divergences", "seconds", "images_per_s", "precision", "compile", "threads", "device", "versions"),
+    *("config_sha256", "dataset_sha256"),
+}
+ASKED = {"dataset": {"name": "tiny"}, "model": {}, "loss": {"name": "lsoftmax"}, "schedule": {"steps": 12}, "seed": 0}
+KNOWN = {"num_classes": 3, "parameters": 1, "multiply_adds": 2, "dataset_sha256": "a" * 64}
+
+
+@pytest.fixture
+def record(tools, trained):
+    return final_record(trained, tools.StopAt(), ASKED, KNOWN)
+
+
+def test_it_holds_every_field_of_the_design(record):
+    assert FIELDS <= record.keys()
+
+
+def test_a_diverged_one_holds_them_too(trained):
+    assert FIELDS <= diverged_record(trained, ASKED, KNOWN).keys()
+
+
+def test_it_is_json(record):
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+
+
+def test_versions_are_complete(record):
+    assert record["versions"].keys() == {"python", "torch", "lsoftmax", "git"}
+
+
+def test_the_wrong_images_are_the_misclassified_ones(record, trained, tools):
+    trained.backbone.eval()
+    wrong, start = [], 0
+    for images, labels in trained.sets["test"]():
+        missed = trained.criterion.logits(trained.backbone(images)).argmax(1) != labels
+        wrong += (missed.nonzero().flatten() + start).tolist()
+        start += len(labels)
+    assert record["wrong"] == wrong
+
+
+def test_the_test_error_is_the_share_of_the_wrong(record):
+    assert record["test_error"] == pytest.approx(100 * len(record["wrong"]) / 20, abs=1e-12)
+
+
+def test_the_test_error_is_the_last_of_the_curve(record):
+    assert record["test_error"] == record["curve"][-1][2]
+
+
+def test_the_train_error_is_of_a_full_pass(record, trained, tools):
+    assert record["train_error"] == trained.evaluate("train", tools.StopAt()).error
+
+
+def test_without_validation_images_there_is_no_val_error(record):
+    assert record["val_error"] is None
+
+
+def test_the_val_error_is_measured_where_there_are_validation_images(tools, tmp_path):
+    trainer = tools.trainer(tmp_path, steps=4)
+    trainer.sets["val"] = trainer.sets["train"]
+    record = final_record(tools.go(trainer), tools.StopAt(), ASKED, KNOWN)
+    assert record["val_error"] == record["train_error"]
+
+
+def test_predicted_classes_are_counted(tools, trained):
+    with torch.no_grad():
+        trained.criterion.weight.zero_()  # all scores are equal: everything is class 0
+    trained.latest = {}
+    assert final_record(trained, tools.StopAt(), ASKED, KNOWN)["predicted_classes"] == 1
+
+
+def test_a_run_resumed_after_its_end_has_the_same_record(tools, trained, record):
+    again = tools.go_on(trained.path.parent)
+    second = final_record(again, tools.StopAt(), ASKED, KNOWN)
+    clock = {"seconds", "images_per_s", "restarts"}
+    assert {k: v for k, v in second.items() if k not in clock} == {k: v for k, v in record.items() if k not in clock}
+
+
+def test_how_it_was_run_is_recorded(record):
+    assert (record["precision"], record["compile"], record["threads"]) == ("fp32", False, torch.get_num_threads())
+
+
+def test_the_hash_is_that_of_what_was_asked(record):
+    assert record["config_sha256"] == identity_sha256(ASKED)
+
+
+def test_the_device_has_a_name(record):
+    assert record["device"]
+
+
+def test_the_curve_holds_every_evaluation(record):
+    assert [point[0] for point in record["curve"]] == [4, 8, 12]

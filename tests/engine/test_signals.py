@@ -1,0 +1,46 @@
+"""SIGINT and SIGTERM ask; a second one acts."""
+
+import os
+import signal
+
+import pytest
+
+from lsoftmax.engine.signals import Interrupted, StopRequest
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+def test_without_a_signal_nothing_stops():
+    with StopRequest() as stop:
+        stop.check()
+
+
+@pytest.mark.parametrize("signum", SIGNALS)
+def test_a_signal_is_remembered_until_it_is_asked_for(signum):
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signum)
+        with pytest.raises(Interrupted, match=f"stopped by {signal.Signals(signum).name}") as caught:
+            stop.check()
+    assert caught.value.signum == signum
+
+
+def test_a_second_signal_acts_at_once():
+    with StopRequest():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("signum", SIGNALS)
+def test_the_handlers_before_are_put_back(signum):
+    before = signal.getsignal(signum)
+    with StopRequest():
+        assert signal.getsignal(signum) != before
+    assert signal.getsignal(signum) == before
+
+
+def test_the_handlers_before_are_put_back_after_an_error():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ZeroDivisionError), StopRequest():
+        raise ZeroDivisionError
+    assert signal.getsignal(signal.SIGINT) == before
