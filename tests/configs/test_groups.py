@@ -29,13 +29,6 @@ def test_every_file_of_every_group_composes(choice: str) -> None:
     compose([choice])
 
 
-@pytest.mark.parametrize("choice", FILES)
-def test_every_file_composes_in_a_smoke_run(choice: str) -> None:
-    if choice.startswith("debug="):
-        pytest.skip("one of its kind at a time")
-    assert compose([choice, "debug=smoke"]).schedule.steps == 20
-
-
 def test_there_is_no_folder_of_configs_but_the_groups() -> None:
     folders = {path.name for path in Path(ROOT, "configs").iterdir() if path.is_dir() and any(path.glob("*.yaml"))}
     assert folders - {"table", "figure", "study"} == set(GROUPS)

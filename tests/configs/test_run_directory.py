@@ -75,10 +75,6 @@ def test_options_that_differ_in_odd_characters_have_folders_of_their_own(default
     assert len({run_directory(default, [option]) for option in OPTIONS}) == len(OPTIONS)
 
 
-def test_two_options_are_not_one_with_a_comma_in_it(default: Settings) -> None:
-    assert run_directory(default, ["a=[1", "b]"]) != run_directory(default, ["a=[1,b]"])
-
-
 def test_the_last_of_two_values_for_a_key_makes_the_folder() -> None:
     assert folder("loss.m=4", "loss.m=5") != folder("loss.m=5", "loss.m=4")
 

@@ -127,7 +127,8 @@ def make_network() -> nn.Sequential:
 def make_trainer(folder: Path, *, loss: Any = "lsoftmax", device: str = "cpu", **changes: Any) -> Trainer:
     """A trainer at step 0. changes: of the plan, of the options, or of the arguments of `Trainer`."""
     torch.manual_seed(0)
-    backbone = changes.pop("backbone", None) or make_network()
+    backbone = changes.pop("backbone", None)
+    backbone = make_network() if backbone is None else backbone
     criterion = losses.create(loss, 5, CLASSES) if isinstance(loss, str) else loss(5, CLASSES)
     count = OPTIONS["eval_batch_size"]
 

@@ -167,7 +167,9 @@ def test_a_checkpoint_of_another_network_is_an_error(tools, path, good):
 
 def test_a_checkpoint_of_other_data_is_refused(tools, path, good):
     path.write_bytes(good)
-    with pytest.raises(UserError, match=r"^the checkpoint .* made on other data \(sha256 aaaaaaaaaaaa, now bbbbbbbbbbbb\)"):
+    with pytest.raises(
+        UserError, match=r"^the checkpoint .* made on other data \(sha256 aaaaaaaaaaaa, now bbbbbbbbbbbb\)"
+    ):
         tools.trainer(path.parent, data_sha256="b" * 64).resume()
 
 

@@ -12,12 +12,20 @@ import torch
 
 import train
 from configs.settings import compose
+from lsoftmax.engine.weights import read_weights
 
 ROOT = Path(__file__).parents[2]
+# From step 5 on a step takes so long that a signal meets it under way.
+SLOWLY = """
+import time
+from lsoftmax.engine.trainer import Trainer
+step = Trainer._step
+Trainer._step = lambda self: (time.sleep(0.05 if self.progress.step >= 5 else 0), step(self))
+"""
 SMOKE = [
     *("debug=smoke", "dataset=synthetic", "dataset.like=mnist", "dataset.test_images=40", "model=mnist"),
-    *("model.width=0.05", "schedule=mnist5k", "schedule.steps=150", "schedule.lam.gamma=0.01"),
-    *("trainer.eval_every=50", "trainer.checkpoint_every=20", "device=cpu"),
+    *("model.width=0.05", "schedule=mnist5k", "schedule.steps=60", "schedule.batch_size=8", "schedule.lam.gamma=0.01"),
+    *("trainer.eval_every=30", "trainer.checkpoint_every=20", "device=cpu"),
 ]
 
 
@@ -52,38 +60,46 @@ def lines(folder):
 def whole(tmp_path_factory):
     """The folder of a run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("whole")
-    threads = torch.are_deterministic_algorithms_enabled()
+    before = torch.are_deterministic_algorithms_enabled()
     assert finish(folder).code == 0
-    torch.use_deterministic_algorithms(threads)
+    torch.use_deterministic_algorithms(before)
     return folder
 
 
-def check_same_end(folder, whole):
-    assert finish(folder).code == 0
-    assert (folder / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-    assert lines(folder) == lines(whole)
+@pytest.fixture
+def check_same_end(tools, whole):
+    """check_same_end(folder): the same command goes on and ends with the bits of the uninterrupted run."""
+
+    def check(folder):
+        assert finish(folder).code == 0
+        # Not byte for byte: safetensors orders its metadata anew in every process.
+        tools.check_same(*(read_weights(path / "model.safetensors") for path in (folder, whole)))
+        assert lines(folder) == lines(whole)
+
+    return check
 
 
-@pytest.mark.parametrize(("signum", "step"), [(signal.SIGTERM, 5), (signal.SIGINT, 50)])
-def test_a_signal_saves_and_the_same_command_ends_the_same(tmp_path, whole, signum, step):
-    with start(tmp_path) as process:
-        wait_for(process, f"{step}/150")
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_same_command_ends_the_same(tmp_path, check_same_end, signum):
+    with start(tmp_path, SLOWLY) as process:
+        wait_for(process, "5/60")
         process.send_signal(signum)
         _, errors = process.communicate()
     assert process.returncode == 128 + signum, errors
     assert errors.startswith(f"stopped by {signum.name}; the same command goes on from")
-    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["step"]
-    assert saved >= step and saved % 20 != 0 or saved > step
-    check_same_end(tmp_path, whole)
+    assert 5 <= torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["step"] < 20
+    check_same_end(tmp_path)
 
 
-@pytest.mark.parametrize("step", [35, pytest.param(10, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.slow)])
-def test_a_killed_command_ends_the_same(tmp_path, whole, step):
-    with start(tmp_path) as process:
-        wait_for(process, f"{step}/150")
+@pytest.mark.parametrize(
+    "step", [25, pytest.param(5, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.slow)]
+)
+def test_a_killed_command_ends_the_same(tmp_path, check_same_end, step):
+    with start(tmp_path, SLOWLY) as process:
+        wait_for(process, f"{step}/60")
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    check_same_end(tmp_path, whole)
+    check_same_end(tmp_path)
 
 
 DIE = "os.kill(os.getpid(), signal.SIGKILL)"
@@ -93,7 +109,7 @@ import os, signal, torch
 save, calls = torch.save, []
 def half(state, file):
     calls.append(1)
-    if len(calls) == 4:
+    if len(calls) == 3:
         import io; whole = io.BytesIO(); save(state, whole); file.write(whole.getvalue()[:5000]); file.flush(); {DIE}
     save(state, file)
 torch.save = half
@@ -103,7 +119,7 @@ import os, signal
 replace, calls = os.replace, []
 def die(source, target):
     if "checkpoint" in str(target): calls.append(1)
-    if len(calls) == 4: {DIE}
+    if len(calls) == 3: {DIE}
     replace(source, target)
 os.replace = die
 """,
@@ -113,7 +129,7 @@ replace, calls = os.replace, []
 def die(source, target):
     replace(source, target)
     if "checkpoint" in str(target): calls.append(1)
-    if len(calls) == 4: {DIE}
+    if len(calls) == 3: {DIE}
 os.replace = die
 """,
     "before the result": f"""
@@ -130,11 +146,11 @@ os.replace = die
 @pytest.mark.parametrize(
     "moment", [next(iter(MOMENTS)), *(pytest.param(name, marks=pytest.mark.slow) for name in list(MOMENTS)[1:])]
 )
-def test_a_command_killed_while_it_writes_ends_the_same(tmp_path, whole, moment):
+def test_a_command_killed_while_it_writes_ends_the_same(tmp_path, check_same_end, moment):
     with start(tmp_path, MOMENTS[moment]) as process:
         process.communicate()
     assert process.returncode == -signal.SIGKILL
-    check_same_end(tmp_path, whole)
+    check_same_end(tmp_path)
 
 
 def test_an_ended_run_is_not_done_again(whole):
@@ -159,7 +175,7 @@ def test_a_diverging_command_ends_with_code_3(tmp_path):
 
 
 def test_a_command_without_margin_ends_well(tmp_path):
-    assert finish(tmp_path, "schedule.steps=16", "schedule.lam.base=.inf").code == 0
+    assert finish(tmp_path, "schedule.steps=16", "schedule.lam.base=inf").code == 0
 
 
 def test_the_remedy_for_other_data_helps(tmp_path, capsys):
@@ -172,8 +188,8 @@ def test_the_remedy_for_other_data_helps(tmp_path, capsys):
     assert finish(tmp_path, "schedule.steps=16", "trainer.overwrite=true").code == 0
 
 
-def test_a_full_disk_ends_with_code_2_and_the_command_goes_on_later(tools, tmp_path, whole, capsys):
+def test_a_full_disk_ends_with_code_2_and_the_command_goes_on_later(tools, tmp_path, check_same_end, capsys):
     with tools.file_size_limit(20_000):
         assert finish(tmp_path).code == 2
     assert "error: cannot write" in capsys.readouterr().err
-    check_same_end(tmp_path, whole)
+    check_same_end(tmp_path)

@@ -31,7 +31,9 @@ def test_cuda_without_one_is_an_error_of_one_line(name):
         choose_device(name)
 
 
-@pytest.mark.parametrize("name", ["", "gpu", "cpu:x", "cuda:99", "cuda:-1", "meta", "xla", "hpu", "vulkan", "privateuseone"])
+@pytest.mark.parametrize(
+    "name", ["", "gpu", "cpu:x", "cuda:99", "cuda:-1", "meta", "xla", "hpu", "vulkan", "privateuseone"]
+)
 def test_a_device_that_cannot_train_is_an_error(name):
     with pytest.raises(UserError):
         choose_device(name)

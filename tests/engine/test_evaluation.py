@@ -27,7 +27,9 @@ def test_it_equals_a_plain_loop(network, criterion, batches):
     result = evaluate(network, criterion, lambda: batches)
     network.eval()
     with torch.no_grad():
-        expected = [(network(image[None])[0] @ criterion.weight.T).argmax() for images, _ in batches for image in images]
+        expected = [
+            (network(image[None])[0] @ criterion.weight.T).argmax() for images, _ in batches for image in images
+        ]
     assert result.predictions.tolist() == [int(label) for label in expected]
 
 

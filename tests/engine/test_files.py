@@ -96,7 +96,9 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_last_one(tools, tmp_path, si
 def test_a_run_that_finds_no_room_ends_with_an_error_and_goes_on_later(tools, tmp_path, monkeypatch):
     trainer = tools.trainer(tmp_path / "full")
     save = torch.save
-    monkeypatch.setattr(torch, "save", lambda state, file: save(state, file) if state["progress"]["step"] < 10 else _full())
+    monkeypatch.setattr(
+        torch, "save", lambda state, file: save(state, file) if state["progress"]["step"] < 10 else _full()
+    )
     with pytest.raises(UserError, match="No space left"):
         tools.go(trainer)
     monkeypatch.setattr(torch, "save", save)

@@ -167,7 +167,9 @@ def test_overwrite_goes_on_with_an_unfinished_run(folder):
     assert folder.ended(overwrite=True) is None and folder.checkpoint.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"3", b"{}", b'{"status": "fin', b"\xff\xfe\x00", b'"x"'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"3", b"{}", b'{"status": "fin', b"\xff\xfe\x00", b'"x"']
+)
 def test_a_damaged_result_is_an_error_that_names_the_remedy(folder, content):
     folder.result.write_bytes(content)
     with pytest.raises(UserError, match=r"result.json is damaged; trainer.overwrite=true[^\n]*$"):
@@ -259,7 +261,11 @@ def test_a_lambda_of_infinity_can_be_asked_recorded_and_found_again(folder):
 
 
 def test_the_hash_does_not_depend_on_the_order_of_keys():
-    shuffled = {"seed": 0, "schedule": {"lr": {"base": 0.1, "milestones": [1, 2]}}, "loss": {"m": 4, "name": "lsoftmax"}}
+    shuffled = {
+        "seed": 0,
+        "schedule": {"lr": {"base": 0.1, "milestones": [1, 2]}},
+        "loss": {"m": 4, "name": "lsoftmax"},
+    }
     assert identity_sha256(shuffled) == identity_sha256(ASKED)
 
 

@@ -62,7 +62,9 @@ def test_a_line_is_on_the_disk_before_the_next_step(tmp_path):
         assert steps_of(tmp_path) == [1]
 
 
-@pytest.mark.parametrize("torn", ["", "{", '{"step": 3, "loss": 0.', '{"step": 3', "\x00\x00\x00", '{"step": null}', "7"])
+@pytest.mark.parametrize(
+    "torn", ["", "{", '{"step": 3, "loss": 0.', '{"step": 3', "\x00\x00\x00", '{"step": null}', "7"]
+)
 def test_a_torn_last_line_is_dropped(tmp_path, torn):
     write(tmp_path, record(1), record(2))
     with open(tmp_path / "metrics.jsonl", "a") as file:
@@ -101,7 +103,18 @@ def test_rewinding_forgets_later_lines(tmp_path):
 def test_a_run_logs_all_instruments_of_the_design(tools, tmp_path):
     tools.go(tools.trainer(tmp_path))
     fields = {
-        *("step", "epoch", "loss", "lam", "lr", "train_error", "test_error", "positive_psi", "wins", "wins_with_margin"),
+        *(
+            "step",
+            "epoch",
+            "loss",
+            "lam",
+            "lr",
+            "train_error",
+            "test_error",
+            "positive_psi",
+            "wins",
+            "wins_with_margin",
+        ),
         *("feature_norm", "feature_norm_min", "feature_norm_max", "weight_norm", "weight_norm_min", "weight_norm_max"),
         *("target_angle", "target_angle_q05", "target_angle_q50", "target_angle_q95", "gradient_norm"),
         *("images_per_s", "seconds"),
@@ -127,10 +140,10 @@ def test_seconds_and_epochs_grow(tools, tmp_path):
         assert [r[key] for r in records] == sorted(r[key] for r in records)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's writer
 @pytest.mark.parametrize("size", [0, 500])
 def test_a_full_disk_is_an_error_that_the_user_can_mend(tools, tmp_path, size):
-    log = RunLog(tmp_path, 0, 10, quiet=True)
-    with pytest.raises(UserError), tools.file_size_limit(size):
+    with pytest.raises(UserError), RunLog(tmp_path, 0, 10, quiet=True) as log, tools.file_size_limit(size):
         for step in range(1, 20):
             log.write(record(step))
 
@@ -191,7 +204,9 @@ def test_a_log_gets_lines_with_an_eta(tmp_path, capsys):
 def test_a_line_names_the_numbers_that_a_person_follows(tmp_path, capsys):
     write(tmp_path, record(1, test_error=12.345, target_angle=70.2), quiet=False)
     printed = capsys.readouterr().out
-    assert all(part in printed for part in ("1/10", "loss 1.0000", "lambda 5", "lr 0.1", "test error 12.35 %", "angle 70"))
+    assert all(
+        part in printed for part in ("1/10", "loss 1.0000", "lambda 5", "lr 0.1", "test error 12.35 %", "angle 70")
+    )
 
 
 def test_the_last_line_has_no_eta(tmp_path, capsys):
@@ -206,26 +221,29 @@ def test_quiet_says_nothing(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.fixture
-def terminal(monkeypatch):
+def shown(monkeypatch, *arguments, **options):
+    """What `write` shows on a terminal. Set here: pytest replaces stdout between fixtures and test."""
     stream = Terminal()
-    monkeypatch.setattr(sys, "stdout", stream)
-    return stream
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        write(*arguments, **options, quiet=False)
+    return stream.getvalue()
 
 
-def test_a_terminal_gets_a_bar(tmp_path, terminal):
-    write(tmp_path, record(5), quiet=False)
-    assert "5/10" in terminal.getvalue() and "\r" in terminal.getvalue()
+def test_a_terminal_gets_a_bar(tmp_path, monkeypatch):
+    text = shown(monkeypatch, tmp_path, record(5))
+    assert "5/10" in text and "\r" in text
 
 
-def test_above_the_bar_evaluations_get_a_line(tmp_path, terminal):
-    write(tmp_path, record(5), record(6, test_error=3.0), quiet=False)
-    assert [line for line in terminal.getvalue().splitlines() if line.startswith("step ")][0].startswith("step      6/10")
+def test_above_the_bar_evaluations_alone_get_a_line(tmp_path, monkeypatch):
+    text = shown(monkeypatch, tmp_path, record(5), record(6, test_error=3.0))
+    assert [line for line in text.replace("\r", "\n").splitlines() if line.startswith("step ")][0].startswith(
+        "step      6/10"
+    )
 
 
-def test_the_bar_of_a_resumed_run_starts_where_it_stood(tmp_path, terminal):
-    write(tmp_path, start=7, quiet=False)
-    assert "7/10" in terminal.getvalue()
+def test_the_bar_of_a_resumed_run_starts_where_it_stood(tmp_path, monkeypatch):
+    assert "7/10" in shown(monkeypatch, tmp_path, start=7)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -46,7 +46,9 @@ def test_every_parameter_is_in_exactly_one_group(name):
 def test_kernels_and_matrices_decay(network, criterion):
     optimizer = build_optimizer(network, criterion, make_plan())
     weights = [m.weight for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
-    assert {(group_of(optimizer, w)["lr_factor"], group_of(optimizer, w)["weight_decay"]) for w in weights} == {(1, 0.01)}
+    assert {(group_of(optimizer, w)["lr_factor"], group_of(optimizer, w)["weight_decay"]) for w in weights} == {
+        (1, 0.01)
+    }
 
 
 def test_biases_learn_twice_as_fast_and_do_not_decay(network, criterion):
@@ -57,7 +59,9 @@ def test_biases_learn_twice_as_fast_and_do_not_decay(network, criterion):
 
 def test_normalisation_and_prelu_learn_at_the_common_rate_and_do_not_decay(network, criterion):
     optimizer = build_optimizer(network, criterion, make_plan())
-    modules = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d | torch.nn.PReLU)]
+    modules = [
+        m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d | torch.nn.PReLU)
+    ]
     groups = [group_of(optimizer, p) for m in modules for p in m.parameters()]
     assert {(group["lr_factor"], group["weight_decay"]) for group in groups} == {(1, 0)}
 

@@ -1,0 +1,112 @@
+"""scripts/evaluate.py: a run's error again, by class; and what it does with weights that are none."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SMOKE = ["debug=smoke", "dataset.validation=100"]
+
+
+def test_it_finds_the_error_of_result_json(script, finished, result):
+    said = script("evaluate", f"run={finished}")
+    assert said.code == 0
+    assert f"test error {result['test_error']:.2f} %" in said.out and "as in result.json" in said.out
+
+
+def test_it_says_so_if_the_result_differs(script, finished, result, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "result.json").write_text(json.dumps(result | {"test_error": 12.5}))
+    assert "result.json says 12.50 %" in script("evaluate", f"run={run}").out
+
+
+@pytest.fixture
+def numbers(script, finished, tmp_path):
+    assert script("evaluate", f"run={finished}", f"out={tmp_path / 'numbers.json'}").code == 0
+    return json.loads((tmp_path / "numbers.json").read_text())
+
+
+def test_the_confusion_matrix_counts_every_image_once(numbers):
+    assert np.sum(numbers["confusion"], axis=1).tolist() == [100] * 10
+
+
+def test_the_errors_by_class_are_those_of_the_matrix(numbers):
+    confusion = np.array(numbers["confusion"])
+    assert numbers["class_error"] == pytest.approx((100 - confusion.diagonal()).tolist())
+
+
+def test_the_wrong_images_are_as_many_as_the_record_lists(numbers, result):
+    confusion = np.array(numbers["confusion"])
+    assert confusion.sum() - confusion.trace() == len(result["wrong"])
+
+
+def test_the_validation_images_give_the_validation_error(script, finished, result, tmp_path):
+    script("evaluate", f"run={finished}", "set=val", f"out={tmp_path / 'v.json'}")
+    assert json.loads((tmp_path / "v.json").read_text())["error"] == result["val_error"]
+
+
+def test_the_training_images_give_the_training_error(script, finished, result, tmp_path):
+    script("evaluate", f"run={finished}", "set=train", f"out={tmp_path / 't.json'}")
+    assert json.loads((tmp_path / "t.json").read_text())["error"] == result["train_error"]
+
+
+def test_a_bare_file_with_chosen_options_gives_the_same_error(script, finished, result):
+    said = script("evaluate", f"weights={finished / 'model.safetensors'}", *SMOKE)
+    assert f"test error {result['test_error']:.2f} %" in said.out
+
+
+def test_another_network_is_an_error_that_names_the_tensor(script, finished):
+    said = script("evaluate", f"weights={finished / 'model.safetensors'}", *SMOKE, "model.width=0.5")
+    assert said.code == 2 and "backbone.conv0.0.conv.weight" in said.err and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("cut", [0, 1, 8, 100, 5000, -1])
+def test_a_truncated_file_is_one_line(script, finished, tmp_path, cut):
+    whole = (finished / "model.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[:cut])
+    said = script("evaluate", f"weights={tmp_path / 'cut.safetensors'}", *SMOKE)
+    assert said.code == 2 and said.err.startswith("error: ") and said.err.count("\n") == 1
+
+
+class Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_a_pickle_is_no_weights_file_and_is_not_executed(script, tmp_path):
+    (tmp_path / "bomb").write_bytes(pickle.dumps(Bomb(tmp_path / "executed")))
+    said = script("evaluate", f"weights={tmp_path / 'bomb'}", *SMOKE)
+    assert said.code == 2 and not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ([], "run=FOLDER or weights=FILE"),
+        (["run=a", "weights=b"], "run=FOLDER or weights=FILE"),
+        (["run=nowhere"], "config.yaml is missing"),
+        (["weights=nowhere.safetensors"], "nowhere.safetensors"),
+        (["weights=x", "set=all"], "set must be one of"),
+        (["weights=x", "loss.m=0"], "loss.m must be an integer >= 1"),
+        (["nonsense"], "key=value"),
+    ],
+)
+def test_a_wrong_option_is_one_line(script, options, part):
+    said = script("evaluate", *options)
+    assert said.code == 2 and part in said.err and said.err.count("\n") == 1
+
+
+def test_a_set_that_the_run_does_not_have_is_one_line(script, finished):
+    said = script("evaluate", f"run={finished}", "set=val", "dataset.validation=0")
+    assert said.code == 2 and "dataset.validation=0" in said.err
+
+
+def test_help_says_what_it_is_for(script):
+    said = script("evaluate", "-h")
+    assert said.code == 0 and "run=" in said.out and "weights=" in said.out

@@ -1,0 +1,32 @@
+"""scripts/plot_schedule.py: lr and lambda drawn together, and where they meet."""
+
+import pytest
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def test_it_draws_a_picture(script, tmp_path):
+    out = tmp_path / "folder" / "schedule.png"
+    assert script("plot_schedule", "dataset=cifar10", f"out={out}").code == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_tells_the_rate_where_lambda_passes_one(script, tmp_path):
+    # The released CIFAR10 lambda is 1 at step 8,296 (PAPER.md, section 2), where Section 5.1's rate is still 0.1.
+    said = script("plot_schedule", "schedule=cifar10_paper", f"out={tmp_path / 's.png'}")
+    assert "lambda < 1    from step 8,295 on, where the learning rate is 0.1" in said.out
+
+
+def test_a_floor_is_never_passed(script, tmp_path):
+    said = script("plot_schedule", "dataset=cifar100", f"out={tmp_path / 's.png'}")
+    assert "lambda < 1    never" in said.out and "lambda at the end 5" in said.out
+
+
+def test_lambda_zero_can_be_drawn(script, tmp_path):
+    assert script("plot_schedule", "schedule.lam.base=0", f"out={tmp_path / 's.png'}").code == 0
+
+
+def test_a_wrong_option_is_one_line(script, tmp_path):
+    said = script("plot_schedule", "schedule.lr.base=-1", f"out={tmp_path / 's.png'}")
+    assert said.code == 2 and said.err == "error: schedule.lr.base must be a number > 0, got -1\n"
+    assert not (tmp_path / "s.png").exists()
