@@ -6,8 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from lsoftmax.functional import Gradient, check_gradient, check_lam
-from lsoftmax.margin import check_m
+from lsoftmax.checks import Gradient, check_gradient, check_lam, check_m
 
 
 class AnnealedMargin(nn.Module):

@@ -16,16 +16,14 @@ would allocate a second dense (C, D) gradient. All of it is computed in float32 
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lsoftmax.margin import check_m, compute_dtype, psi_and_slope
-
-Gradient = Literal["exact", "norms_live", "detached"]
-Reduction = Literal["mean", "sum", "none"]
+from lsoftmax.checks import Gradient, Reduction, check_arguments
+from lsoftmax.margin import compute_dtype, psi_and_slope
 
 
 def lsoftmax_logits(
@@ -55,7 +53,7 @@ def lsoftmax_logits(
         ValueError, TypeError: before any arithmetic, naming the argument. Labels out of range raise ValueError on the
             CPU; on an accelerator they are not checked, since that would force a synchronisation.
     """
-    _check(features, weight, labels, m, lam, gradient)
+    check_arguments(features, weight, labels, m, lam, gradient)
     if m == 1:
         return F.linear(features, weight)
     logits: Tensor = _Logits.apply(features, weight, labels, m, lam, gradient)  # type: ignore[no-untyped-call]
@@ -80,16 +78,16 @@ def lsoftmax_cross_entropy(
     Returns:
         0-dim tensor, or (N,) for reduction="none".
     """
-    _check(features, weight, labels, m, lam, gradient)
+    check_arguments(features, weight, labels, m, lam, gradient)
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be mean, sum or none, got {reduction!r}")
     if m == 1:
         logits = F.linear(features, weight)
         return F.cross_entropy(logits.to(compute_dtype(logits.dtype)), labels, reduction=reduction)
     loss: Tensor = _CrossEntropy.apply(features, weight, labels, m, lam, gradient)  # type: ignore[no-untyped-call]
-    if reduction == "none":
-        return loss
-    return loss.mean() if reduction == "mean" else loss.sum()
+    if reduction == "mean":
+        return (loss / loss.numel()).sum() if loss.numel() else loss.mean()  # the sum alone may leave float32's range
+    return loss.sum() if reduction == "sum" else loss
 
 
 def target_cosine(features: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -114,7 +112,6 @@ def _target(features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float
     """The margin of every row, (N,) each, in float32 or better."""
     cosine, norm_x, norm_w = target_cosine(features, weight, labels)
     share = 1 / (1 + (lam.to(cosine.dtype) if isinstance(lam, Tensor) else lam))
-    norms, tiny = norm_x * norm_w, torch.finfo(cosine.dtype).tiny
     value, slope = psi_and_slope(cosine, m)
     difference = share * (value - cosine)
     if gradient == "exact":
@@ -122,12 +119,16 @@ def _target(features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float
     else:
         across, along = torch.zeros_like(cosine), difference if gradient == "norms_live" else torch.zeros_like(cosine)
     return _Target(
-        correction=difference * norms,
+        correction=difference * norm_x * norm_w,
         across=across,
-        # |w| / |x|, and 0 instead where the zero vector has no direction.
-        along_x=along * (norms / norm_x.square().clamp_min(tiny)),
-        along_w=along * (norms / norm_w.square().clamp_min(tiny)),
+        along_x=along * _ratio(norm_w, norm_x),
+        along_w=along * _ratio(norm_x, norm_w),
     )
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """numerator / denominator, and 0 where the denominator is 0: a zero vector has no direction to move along."""
+    return torch.where(denominator > 0, numerator / denominator, 0.0)
 
 
 def _add_target_gradient(
@@ -236,47 +237,3 @@ def _matmul_dtype(features: Tensor) -> torch.dtype:
 def _no_autocast(features: Tensor) -> AbstractContextManager[Any]:
     device = features.device.type
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
-
-
-def _check(features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float | Tensor, gradient: str) -> None:
-    check_m(m)
-    check_lam(lam)
-    check_gradient(gradient)
-    if features.ndim != 2 or weight.ndim != 2 or features.shape[1] != weight.shape[1]:
-        shapes = f"features {tuple(features.shape)} and weight {tuple(weight.shape)}"
-        raise ValueError(f"features must be (N, D) and weight (C, D) with the same D, got {shapes}")
-    if labels.shape != features.shape[:1]:
-        raise ValueError(f"labels must be (N,) = ({features.shape[0]},), got {tuple(labels.shape)}")
-    if labels.dtype != torch.int64:
-        raise TypeError(f"labels must be int64, got {labels.dtype}")
-    for name, tensor in (("features", features), ("weight", weight)):
-        if not tensor.dtype.is_floating_point:
-            raise TypeError(f"{name} must have a floating dtype, got {tensor.dtype}")
-    mixes = torch.is_autocast_enabled(features.device.type) and torch.float64 not in (features.dtype, weight.dtype)
-    if features.dtype != weight.dtype and not mixes:
-        raise TypeError(f"features and weight must share a dtype, got {features.dtype} and {weight.dtype}")
-    check_labels(labels, weight.shape[0])
-
-
-def check_lam(lam: float | Tensor) -> None:
-    """ValueError unless lam is a number >= 0 (inf included) or a 0-dim tensor, whose value is not read."""
-    if isinstance(lam, Tensor):
-        if lam.ndim != 0:
-            raise ValueError(f"lam must be a number or a 0-dim tensor, got shape {tuple(lam.shape)}")
-    elif isinstance(lam, bool) or not isinstance(lam, int | float) or not lam >= 0:  # the last also for nan
-        raise ValueError(f"lam must be a number >= 0 (inf means no margin), got {lam!r}")
-
-
-def check_gradient(gradient: str) -> None:
-    """ValueError unless it is one of `Gradient`."""
-    if gradient not in ("exact", "norms_live", "detached"):
-        raise ValueError(f"gradient must be exact, norms_live or detached, got {gradient!r}")
-
-
-def check_labels(labels: Tensor, num_classes: int) -> None:
-    """ValueError if a label on the CPU lies outside 0..num_classes-1; elsewhere, and in a compiled graph, no check."""
-    if labels.device.type != "cpu" or torch.compiler.is_compiling() or labels.numel() == 0:
-        return
-    low, high = (int(value) for value in labels.aminmax())
-    if low < 0 or high >= num_classes:
-        raise ValueError(f"labels must lie in 0..{num_classes - 1}, got {low if low < 0 else high}")

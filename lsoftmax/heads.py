@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lsoftmax.annealed import AnnealedMargin
-from lsoftmax.functional import Gradient, lsoftmax_logits
+from lsoftmax.checks import Gradient
+from lsoftmax.functional import lsoftmax_logits
 
 
 class LSoftmaxLinear(AnnealedMargin):

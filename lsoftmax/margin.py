@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from lsoftmax.checks import check_m
+
 
 def psi(theta: Tensor, m: int) -> Tensor:
     """psi(theta) for angles in radians in [0, pi], any shape (Eq. 6). ValueError if m is no int >= 1."""
@@ -60,12 +62,6 @@ def segment(cosine: Tensor, m: int) -> Tensor:
     for j in range(1, m):
         k = k + (cosine <= math.cos(j * math.pi / m))
     return k
-
-
-def check_m(m: int) -> None:
-    """ValueError unless m is a Python int >= 1 (2.0 and True are not)."""
-    if type(m) is not int or m < 1:
-        raise ValueError(f"m must be an integer >= 1, got {m!r}; the paper uses 2, 3 and 4")
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:

@@ -28,7 +28,7 @@ class LambdaSchedule:
 
     def __call__(self, step: int) -> float:
         if step < self.delay or math.isinf(self.base):  # inf times a power that underflows would be nan
-            return max(self.minimum, self.base)
+            return self.base
         progress = 1 + self.gamma * (step + 1 - self.delay)
         return max(self.minimum, self.base * math.pow(progress, -self.power))
 

@@ -5,6 +5,7 @@ Two runs are whole processes; the others are made in this one.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
 
 
 def process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     code = [sys.executable, "-c", SHOW, *arguments]
     return subprocess.run(code, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
 
@@ -90,12 +91,17 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
     return path, process("debug=smoke", f"run_dir={path}", "device=cpu", cwd=folder)
 
 
-@pytest.fixture
-def ended(command: Callable[..., Done], tmp_path: Path) -> Path:
-    """A finished tiny run."""
-    path = tmp_path / "ended"
-    assert command(*TINY, f"run_dir={path}").code == 0
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("first") / "run"
+    assert train.run(compose(TINY), path).code == 0
     return path
+
+
+@pytest.fixture
+def ended(first: Path, tmp_path: Path) -> Path:
+    """A finished tiny run, a copy of its own for each test."""
+    return Path(shutil.copytree(first, tmp_path / "ended"))
 
 
 def files(path: Path) -> dict[str, bytes]:
@@ -246,7 +252,9 @@ def test_the_same_command_gives_the_same_weights(command: Callable[..., Done], t
 # What a user can mend
 
 
-def test_missing_data_are_one_line_and_leave_nothing_but_the_folder(command: Callable[..., Done], tmp_path: Path) -> None:
+def test_missing_data_are_one_line_and_leave_nothing_but_the_folder(
+    command: Callable[..., Done], tmp_path: Path
+) -> None:
     root, path = tmp_path / "empty", tmp_path / "run"
     done = command("dataset=mnist", f"data_root={root}", "data_download=false", f"run_dir={path}", "device=cpu")
     assert_users_mistake(done)
@@ -261,7 +269,7 @@ def test_cuda_without_a_card_is_an_error(command: Callable[..., Done], tmp_path:
     assert "device=cuda" in done.err and "device=cpu" in done.err
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", "cpu:7", "mkldnn"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:x", "meta"])
 def test_a_device_that_cannot_train_is_an_error_that_names_it(
     command: Callable[..., Done], tmp_path: Path, device: str
 ) -> None:
@@ -273,11 +281,9 @@ def test_a_device_that_cannot_train_is_an_error_that_names_it(
 IMPOSSIBLE = {
     "model.filters=[1,2]": "filters",
     "model.input_size=[1,1]": "input_size",
-    "dataset.train_images=21 dataset.validation=100000000000000": "validation",
     "dataset.classes=11": "dataset.classes=11",
     "init_from=/no/such/run": "/no/such/run/model.safetensors",
     "model.width=1e300": "width",
-    "model.width=1e6": "width",
 }
 
 
@@ -286,6 +292,13 @@ def test_what_only_the_data_can_refuse_is_one_line(command: Callable[..., Done],
     done = command(*TINY, *options.split(), f"run_dir={tmp_path / 'run'}")
     assert_users_mistake(done)
     assert IMPOSSIBLE[options] in done.err
+
+
+@pytest.mark.parametrize("key", ["validation", "train_images"])
+def test_more_images_than_there_are_is_one_line(command: Callable[..., Done], tmp_path: Path, key: str) -> None:
+    done = command("device=cpu", f"dataset.{key}=4001", f"run_dir={tmp_path / 'run'}")
+    assert_users_mistake(done)
+    assert f"dataset.{key}=4001" in done.err
 
 
 def test_a_run_folder_that_cannot_be_made_is_one_line(command: Callable[..., Done], tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from lsoftmax.annealed import AnnealedMargin
-from lsoftmax.functional import Gradient, lsoftmax_cross_entropy, lsoftmax_logits
+from lsoftmax.checks import Gradient
+from lsoftmax.functional import lsoftmax_cross_entropy, lsoftmax_logits
 from lsoftmax.losses.criterion import Criterion
 from lsoftmax.margin import psi_of_cosine
 

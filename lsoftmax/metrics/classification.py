@@ -5,7 +5,9 @@ from torch import Tensor
 
 
 def error_rate(predictions: Tensor, labels: Tensor) -> float:
-    """Percent of (N,) predictions that differ from the (N,) labels. ValueError if there are none."""
+    """Percent of (N,) predictions that differ from the (N,) labels. ValueError if there are none or shapes differ."""
+    if predictions.shape != labels.shape:
+        raise ValueError(f"predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} must match")
     if labels.numel() == 0:
         raise ValueError("no predictions: an error rate of nothing is not defined")
     return 100 * int((predictions != labels).sum()) / labels.numel()

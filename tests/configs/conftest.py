@@ -34,9 +34,7 @@ def finish(settings: Settings, path: Path) -> Outcome:
 
 
 @pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Said]:
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     """command(*overrides, job=...): what train.py would do with them, the job left to the test."""
 
     def say(*arguments: str, job: Job = finish) -> Said:

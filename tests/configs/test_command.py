@@ -42,7 +42,16 @@ def test_a_single_run_prints_nothing_of_its_own(command: Command) -> None:
     assert (said.out, said.err) == ("", "")
 
 
-WRONG = ["loss.m=0", "loss.mm=3", "loss=nope", "loss.m", "loss.m=1,2", "dataset=null", "experiment=nope", "seed=${nope}"]
+WRONG = [
+    "loss.m=0",
+    "loss.mm=3",
+    "loss=nope",
+    "loss.m",
+    "loss.m=1,2",
+    "dataset=null",
+    "experiment=nope",
+    "seed=${nope}",
+]
 WRONG += ["seed=${oc.env:NO_SUCH_VARIABLE}", "=3", "loss.name=[1]", "loss.name={a:1}", "--config-name=nope"]
 WRONG += ["run_dir='~no_such_user/x'", "run_dir=''"]
 
@@ -87,7 +96,9 @@ def test_cfg_job_prints_the_configuration_and_runs_nothing(command: Command) -> 
 
 def test_a_sweep_runs_every_combination(command: Command) -> None:
     said = command("-m", "loss.m=1,2", "seed=0,1,2")
-    assert [(settings.loss.m, settings.seed) for settings, _ in said.jobs] == [(m, s) for m in (1, 2) for s in (0, 1, 2)]
+    assert [(settings.loss.m, settings.seed) for settings, _ in said.jobs] == [
+        (m, s) for m in (1, 2) for s in (0, 1, 2)
+    ]
     assert said.code == 0
 
 

@@ -83,7 +83,9 @@ def test_a_deleted_key_is_missing(option: str) -> None:
     assert message(option) == f"{option[1:]} is missing"
 
 
-@pytest.mark.parametrize("option", ["=3", "++loss=3", "+foo/bar=x", "loss@foo=softmax", "experiment=[caffe_mnist,nope]"])
+@pytest.mark.parametrize(
+    "option", ["=3", "++loss=3", "+foo/bar=x", "loss@foo=softmax", "experiment=[caffe_mnist,nope]"]
+)
 def test_other_nonsense_is_an_error_too(option: str) -> None:
     assert message(option)
 

@@ -8,9 +8,7 @@ import pytest
 from configs import ROOT, ConfigError, compose
 
 GROUPS = ("dataset", "model", "loss", "schedule", "trainer", "experiment", "debug")
-FILES = sorted(
-    f"{group}={path.stem}" for group in GROUPS for path in Path(ROOT, "configs", group).glob("*.yaml")
-)
+FILES = sorted(f"{group}={path.stem}" for group in GROUPS for path in Path(ROOT, "configs", group).glob("*.yaml"))
 DATASETS = sorted(path.stem for path in Path(ROOT, "configs", "dataset").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in Path(ROOT, "configs", "experiment").glob("*.yaml"))
 # data set -> model's name, width, and the schedule that it brings

@@ -227,7 +227,8 @@ def test_every_key_of_the_trainer_is_set_below() -> None:
     assert set(TRAINER) == set(Trainer.__dataclass_fields__)
 
 
-def test_every_key_of_the_trainer_reaches_it(images: ImageSet) -> None:
+def test_every_key_of_the_trainer_reaches_it(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda module: module)  # takes seconds and warns of itself
     settings = changed(*(f"trainer.{key}={str(value).lower()}" for key, value in TRAINER.items()))
     trainer = make_trainer(settings, Splits(images, None, images), torch.zeros(1), CPU, Path("unused"))
     assert asdict(trainer.options) == TRAINER

@@ -68,7 +68,20 @@ def test_a_data_set_above_an_experiment_gives_another_folder() -> None:
     assert folder("experiment=cifar10_cpu") != folder("experiment=cifar10_cpu", "dataset=cifar100")
 
 
-OPTIONS = ["a=1", "a=1.0", "a=[1,2]", "a=[1, 2]", "a=(1,2)", "a=1/2", "a=1\\2", "a='1'", 'a="1"', "a=1_2", "a=1 2", "A=1"]
+OPTIONS = [
+    "a=1",
+    "a=1.0",
+    "a=[1,2]",
+    "a=[1, 2]",
+    "a=(1,2)",
+    "a=1/2",
+    "a=1\\2",
+    "a='1'",
+    'a="1"',
+    "a=1_2",
+    "a=1 2",
+    "A=1",
+]
 
 
 def test_options_that_differ_in_odd_characters_have_folders_of_their_own(default: Settings) -> None:

@@ -1,5 +1,7 @@
 """The named schedules against PAPER.md, sections 2, 4 and 8; read at single steps, as the trainer does."""
 
+from functools import cache
+
 import pytest
 
 from assemble import make_plan
@@ -10,6 +12,7 @@ PAPER = ("mnist_paper", "cifar10_paper", "cifar10+_paper", "cifar100_paper")
 CAFFE = ("mnist_caffe", "cifar10_caffe", "cifar10+_caffe")
 
 
+@cache
 def plan(schedule: str) -> Plan:
     return make_plan(compose([f"schedule={schedule}"]))
 

@@ -87,7 +87,9 @@ def test_options_stand_above_a_runs_config_file(default: Settings, tmp_path: Pat
     assert from_file(path, ["loss.m=2", "device=cpu"]) == compose(["loss.m=2", "device=cpu"])
 
 
-def test_a_runs_data_are_looked_for_where_this_machine_has_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_runs_data_are_looked_for_where_this_machine_has_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(compose(["data_root=/elsewhere"])))
     monkeypatch.setenv("LSOFTMAX_DATA", "/here")
@@ -112,7 +114,9 @@ def test_a_folder_without_a_config_file_is_no_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["loss.m", "loss.m=", "=2", "loss.m='", "loss.m=[", "loss.mm=2", "loss.m=0"])
-def test_a_bad_option_above_a_config_file_is_an_error_of_one_line(option: str, default: Settings, tmp_path: Path) -> None:
+def test_a_bad_option_above_a_config_file_is_an_error_of_one_line(
+    option: str, default: Settings, tmp_path: Path
+) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(default))
     with pytest.raises(ConfigError) as error:

@@ -1,4 +1,4 @@
-"""Runs that take milliseconds: a network with BN, PReLU and dropout (so that every random state matters), few images."""
+"""Runs that take milliseconds: few images, a network with BN, PReLU and dropout, so that random states matter."""
 
 import dataclasses
 import json

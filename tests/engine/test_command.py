@@ -91,9 +91,8 @@ def test_a_signal_saves_and_the_same_command_ends_the_same(tmp_path, check_same_
     check_same_end(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "step", [25, pytest.param(5, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [5, 25, 50])
 def test_a_killed_command_ends_the_same(tmp_path, check_same_end, step):
     with start(tmp_path, SLOWLY) as process:
         wait_for(process, f"{step}/60")

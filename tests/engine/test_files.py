@@ -135,7 +135,7 @@ files.write_atomically(path, write)
     [
         pytest.param("write", b"old", marks=pytest.mark.slow),
         pytest.param("fsync", b"old", marks=pytest.mark.slow),
-        pytest.param("replace", b"old"),
+        pytest.param("replace", b"old", marks=pytest.mark.slow),
         pytest.param("folder", b"half of the new", marks=pytest.mark.slow),
     ],
 )
