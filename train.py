@@ -61,7 +61,7 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     known = facts(splits, trainer)
     resumed = trainer.resume()
     write_text(folder.config, to_yaml(settings))
-    with StopRequest() as stop, RunLog(folder.path, trainer.progress.step, trainer.plan.steps) as log:
+    with StopRequest() as stop, RunLog(folder.path, trainer.progress.written, trainer.plan.steps) as log:
         log.say(headline(settings, known, device))
         if resumed:
             log.say(f"going on from step {trainer.progress.step}")

@@ -1,12 +1,11 @@
 """checkpoint.pt: everything that a run needs to go on to the same bits."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lsoftmax.engine.files import write_atomically
+from lsoftmax.engine.files import first_line, write_atomically
 from lsoftmax.errors import UserError
 
 FORMAT = 1
@@ -23,8 +22,9 @@ def load(path: Path) -> dict[str, Any]:
     try:
         # On the CPU: load_state_dict copies to each parameter's device, and generator states must stay here.
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"the checkpoint {path} is damaged ({str(error).splitlines()[0]}); {remedy}") from error
+    # A damaged file makes torch's reader and unpickler fail in a dozen ways.
+    except Exception as error:
+        raise UserError(f"the checkpoint {path} is damaged ({first_line(error)}); {remedy}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this version (format {FORMAT}); {remedy}")
     return state

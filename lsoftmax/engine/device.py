@@ -5,7 +5,10 @@ import platform
 
 import torch
 
+from lsoftmax.engine.files import first_line
 from lsoftmax.errors import UserError
+
+TRAINABLE = ("cpu", "cuda", "mps", "xpu")
 
 
 def choose_device(name: str) -> torch.device:
@@ -14,10 +17,12 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in TRAINABLE or (device.type == "cpu" and device.index):
+            raise RuntimeError("no device to train on")
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"device={name} cannot be used here ({reason}); choose device=cpu or device=auto") from error
+    except (RuntimeError, AssertionError, ImportError) as error:
+        remedy = "choose device=cpu or device=auto"
+        raise UserError(f"device={name} cannot be used here ({first_line(error)}); {remedy}") from error
     return device
 
 

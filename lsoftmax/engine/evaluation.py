@@ -28,7 +28,7 @@ def evaluate(
     backbone: nn.Module, criterion: Criterion, batches: Batches, between: Callable[[], object] = lambda: None
 ) -> Evaluation:
     """Predictions of the plain logits. `between` is called before each batch, and may raise. One synchronisation."""
-    training = backbone.training
+    training = [module for module in backbone.modules() if module.training]
     backbone.eval()
     predictions, labels = [], []
     try:
@@ -37,5 +37,6 @@ def evaluate(
             predictions.append(criterion.logits(backbone(images)).argmax(dim=1))
             labels.append(targets)
     finally:
-        backbone.train(training)
+        for module in training:  # each for itself: a part may be frozen
+            module.training = True
     return Evaluation(torch.cat(predictions).cpu(), torch.cat(labels).cpu())

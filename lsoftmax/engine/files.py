@@ -1,7 +1,9 @@
 """Files that are either the old one or the new one, never half of one."""
 
 import json
+import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +24,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     # torch.save reports a refused write as RuntimeError.
     except (OSError, RuntimeError) as error:
         beside.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {_reason(error)}; free some space or choose another run_dir=") from error
+        raise cannot_write(path, error) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -30,17 +32,49 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: inf and nan, for which it has no number, become strings."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """target becomes what source is now; a later rename over source leaves it. UserError if the disk refuses."""
+    beside = target.with_name(target.name + ".part")
+    try:
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(source, beside)
+        except OSError:  # a file system without links
+            shutil.copyfile(source, beside)
+        os.replace(beside, target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def cannot_write(path: Path, error: BaseException) -> UserError:
+    return UserError(f"cannot write {path}: {_reason(error)}; free some space or choose another run_dir=")
+
+
+def first_line(error: BaseException) -> str:
+    """What it says, as far as one line holds it; its name if it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _reason(error: BaseException) -> str:
-    """The first system error in the chain, or the first line of what was said."""
+    """The first system error in the chain, or what was said."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
-    return str(error).splitlines()[0]
+    return first_line(error)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -4,11 +4,12 @@ import fcntl
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from lsoftmax.engine import checkpoint
-from lsoftmax.engine.files import write_json
+from lsoftmax.engine.files import cannot_write, plain, write_json
 from lsoftmax.errors import UserError
 
 
@@ -29,6 +30,7 @@ class RunFolder:
         self.path = path
         self.identity = identity
         self.checkpoint = path / "checkpoint.pt"
+        self.anchor = path / "anchor.pt"
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.jsonl"
         self.weights = path / "model.safetensors"
@@ -51,9 +53,14 @@ class RunFolder:
             self.release()
             remedy = "wait for it, or choose another run_dir="
             raise UserError(f"the run folder {self.path} is in use by process {owner}; {remedy}") from error
-        self._lock.truncate(0)
-        self._lock.write(f"{os.getpid()}\n")
-        self._lock.flush()
+        try:
+            self._lock.truncate(0)
+            self._lock.write(f"{os.getpid()}\n")
+            self._lock.flush()
+        except OSError as error:
+            with suppress(OSError):  # closing tries to write once more
+                self.release()
+            raise cannot_write(self.path, error) from error
 
     def release(self) -> None:
         if self._lock is not None:
@@ -73,7 +80,7 @@ class RunFolder:
             if result is not None:
                 self._refuse_other({key: result.get(key) for key in self.identity})
             elif self.checkpoint.exists():
-                self._refuse_other(checkpoint.load(self.checkpoint)["identity"])
+                self._refuse_other(checkpoint.load(self.checkpoint).get("identity"))
         except UserError:
             if not overwrite:
                 raise
@@ -93,7 +100,7 @@ class RunFolder:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{self.result} is damaged; trainer.overwrite=true starts this run anew") from error
 
-    def _refuse_other(self, identity: dict[str, Any]) -> None:
+    def _refuse_other(self, identity: Any) -> None:
         """UserError that shows the difference, if the folder holds a run that was asked something else."""
         differences = _differences(identity, self.identity)
         if differences:
@@ -106,18 +113,21 @@ class RunFolder:
     def clear(self) -> None:
         """Remove what a run writes, and nothing else. The result goes first: without it the run has not ended."""
         events = sorted(self.path.glob("events.out.tfevents.*"))
-        for path in (self.result, self.checkpoint, self.weights, self.metrics, self.config, *events):
+        files = (self.result, self.checkpoint, self.anchor, self.weights, self.metrics, self.config)
+        for path in (*files, *events):
             path.unlink(missing_ok=True)
+            path.with_name(path.name + ".part").unlink(missing_ok=True)  # of a write that was killed
 
     def finish(self, result: dict[str, Any], keep_checkpoint: bool) -> None:
         """Write result.json last, then drop the checkpoint."""
         write_json(self.result, result)
         if not keep_checkpoint:
             self.checkpoint.unlink(missing_ok=True)
+            self.anchor.unlink(missing_ok=True)
 
 
 def _differences(there: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    before, now = _flat(there), _flat(asked)
+    before, now = _flat(plain(there)), _flat(plain(asked))  # as result.json has them: inf is a word there
     keys = sorted(before.keys() | now.keys())
     return [
         f"{key} is {before.get(key, 'absent')} there, {now.get(key, 'absent')} asked"

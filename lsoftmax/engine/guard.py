@@ -32,9 +32,3 @@ def gradient_norm(module_parameters: list[nn.Parameter]) -> Tensor:
     """Euclidean norm of all gradients together, 0-dim, on the device."""
     gradients = [p.grad for p in module_parameters if p.grad is not None]
     return torch.nn.utils.get_total_norm(gradients)
-
-
-@torch.no_grad()
-def all_finite(module_parameters: list[nn.Parameter]) -> bool:
-    """Synchronises."""
-    return bool(torch.stack([p.isfinite().all() for p in module_parameters]).all())

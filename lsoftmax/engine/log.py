@@ -1,16 +1,18 @@
 """What a run says: metrics.jsonl, TensorBoard, and the terminal. It only writes what it is given."""
 
 import json
-import math
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Self, TextIO
 
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from lsoftmax.engine.files import write_text
+from lsoftmax.engine.files import cannot_write, plain, write_text
+from lsoftmax.errors import UserError
 
 # The curves of one theme stand together in TensorBoard.
 THEMES = {
@@ -31,7 +33,7 @@ class RunLog:
 
     Args:
         folder: the run folder.
-        start: steps already done.
+        start: up to which step the log is complete.
         steps: steps in all.
         quiet: nothing on the terminal.
     """
@@ -50,10 +52,12 @@ class RunLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._close_files()
+    def __exit__(self, kind: object, *rest: object) -> None:
         if self._bar is not None:
             self._bar.close()
+        # What has gone wrong already matters more than what closing says of it.
+        with suppress(UserError) if kind is not None else nullcontext():
+            self._close_files()
 
     def rewind(self, step: int) -> None:
         """Forget what was logged after `step`."""
@@ -71,10 +75,11 @@ class RunLog:
 
     def write(self, record: dict[str, Any]) -> None:
         """One logged step, to all three places."""
-        print(json.dumps({key: _finite(value) for key, value in record.items()}), file=self._lines, flush=True)
-        for key, value in record.items():
-            if key != "step" and value is not None:
-                self._board.add_scalar(f"{_theme(key)}/{key}", value, record["step"])
+        with self._disk_errors():
+            print(json.dumps(plain(record), allow_nan=False), file=self._lines, flush=True)
+            for key, value in record.items():
+                if key != "step" and value is not None:
+                    self._board.add_scalar(f"{_theme(key)}/{key}", value, record["step"])
         if self._bar is not None:
             self._bar.n = record["step"]
             self._bar.set_postfix_str(_brief(record))
@@ -83,13 +88,24 @@ class RunLog:
 
     def _open_files(self, step: int) -> None:
         metrics = self._folder / "metrics.jsonl"
-        _keep_until(metrics, step)
-        self._lines = open(metrics, "a")  # noqa: SIM115 (closed in _close_files)
-        self._board = SummaryWriter(str(self._folder), purge_step=step + 1)
+        with self._disk_errors():
+            _keep_until(metrics, step)
+            self._lines = open(metrics, "a")  # noqa: SIM115 (closed in _close_files)
+            self._board = SummaryWriter(str(self._folder), purge_step=step + 1)
 
     def _close_files(self) -> None:
-        self._lines.close()
-        self._board.close()
+        with self._disk_errors():
+            try:
+                self._lines.close()
+            finally:
+                self._board.close()
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise cannot_write(self._folder, error) from error
 
     def _eta(self, step: int) -> str:
         done, left = step - self._start, self._steps - step
@@ -121,11 +137,6 @@ def _brief(record: dict[str, Any]) -> str:
 
 def _theme(key: str) -> str:
     return THEMES.get(key, "instruments")
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no inf; a string says it without breaking a reader that asks for numbers only where they are."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _keep_until(path: Path, step: int) -> None:

@@ -2,21 +2,20 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from lsoftmax.engine import checkpoint
 from lsoftmax.engine.evaluation import Batches, Evaluation, evaluate
-from lsoftmax.engine.guard import Guard, all_finite, gradient_norm
+from lsoftmax.engine.files import link_or_copy
+from lsoftmax.engine.guard import Guard, gradient_norm
 from lsoftmax.engine.log import RunLog
-from lsoftmax.engine.optimizer import build_optimizer, load_optimizer, set_learning_rate
+from lsoftmax.engine.optimizer import build_optimizer, set_learning_rate
 from lsoftmax.engine.plan import Plan, TrainerOptions
-from lsoftmax.engine.rng import random_state, restore_random_state
 from lsoftmax.engine.signals import Interrupted, StopRequest
+from lsoftmax.engine.state import Progress, RunState
 from lsoftmax.errors import UserError
 from lsoftmax.losses import Criterion
 
@@ -29,20 +28,6 @@ class Loader(Protocol):
 
     def epoch(self, step: int) -> float:
         """Epochs passed before this step."""
-
-
-@dataclass
-class Progress:
-    """Where a run stands, apart from tensors; all of it is in the checkpoint."""
-
-    step: int = 0  # optimiser steps done
-    curve: list[list[float]] = field(default_factory=list)  # [step, train_error, test_error]
-    seen_errors: list[float] = field(default_factory=list)  # train_error of logged steps since the last evaluation
-    pending: dict[str, Any] | None = None  # the last logged step, until its line is written
-    lambda_floor: float = 0.0
-    divergences: list[dict[str, Any]] = field(default_factory=list)
-    restarts: int = 0  # how often the process was started again
-    seconds: float = 0.0
 
 
 class Diverged(Exception):
@@ -85,8 +70,8 @@ class Trainer:
         data_sha256: str,
     ) -> None:
         self.backbone, self.criterion, self.loader, self.sets = backbone, criterion, loader, sets
-        self.plan, self.options, self.path = plan, options, path
-        self.identity, self.data_sha256 = identity, data_sha256
+        self.plan, self.options = plan, options
+        self.path, self.anchor = path, path.with_name("anchor.pt")
         self.device = next(criterion.parameters()).device
         if options.channels_last:
             backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -94,29 +79,45 @@ class Trainer:
         self.parameters = [*backbone.parameters(), *criterion.parameters()]
         self.optimizer = build_optimizer(backbone, criterion, plan)
         self.guard = Guard(self.optimizer, self.device)
-        self.progress = Progress()
+        self.state = RunState(backbone, criterion, self.optimizer, identity, data_sha256)
         self.latest: dict[str, Evaluation] = {}  # of the last evaluated step
         self._clock = self._saved_at = self._speed_since = time.monotonic()
         self._speed_step = 0
+
+    @property
+    def progress(self) -> Progress:
+        return self.state.progress
+
+    @property
+    def data_sha256(self) -> str:
+        return self.state.data_sha256
 
     def resume(self) -> bool:
         """Go on from the checkpoint, if there is one. UserError if it belongs to other data or is damaged."""
         if not self.path.exists():
             return False
-        self._load()
+        try:
+            self.state.check_data(self.path)
+        except UserError:
+            if not self.options.overwrite:
+                raise
+            self.path.unlink()
+            return False
+        if self.state.load(self.path):
+            self._anchor()  # a kill may have come between the checkpoint and its anchor
         self.progress.restarts += 1
         return True
 
     def run(self, log: RunLog, stop: StopRequest) -> None:
         """Train to the last step. Raises Interrupted (saved first) or Diverged (nothing saved)."""
         if not self.path.exists():
-            self._save()  # so that there always is a good state to return to
+            self._save(planned=True)  # so that there always is a good state to return to
         self._restart_clocks()
         try:
             while True:
                 self._measure(log, stop)
                 if self.progress.step == self.plan.steps:
-                    self._save()
+                    self._save(planned=True)
                     return
                 self._save_if_due()
                 stop.check()
@@ -124,7 +125,7 @@ class Trainer:
                 if self._logs_now():
                     self._stop_if_broken(log)
         except Interrupted:
-            self._save()
+            self._save(planned=False)
             raise
 
     def _step(self) -> None:
@@ -159,7 +160,7 @@ class Trainer:
             errors = {f"{name}_error": evaluation.error for name, evaluation in self.latest.items()}
             self._speed_since += time.monotonic() - before
             seen = progress.seen_errors
-            progress.curve.append([step, sum(seen) / len(seen), errors["test_error"]])
+            progress.curve.append([step, sum(seen) / len(seen) if seen else None, errors["test_error"]])
             progress.seen_errors = []
             progress.pending = {**(progress.pending or {"step": step}), **errors}
         if progress.pending is not None:
@@ -193,32 +194,41 @@ class Trainer:
         return record
 
     def _stop_if_broken(self, log: RunLog) -> None:
-        """Return to the last good checkpoint with a higher floor under lambda, or raise Diverged."""
+        """Return to the last planned checkpoint with a higher floor under lambda, or raise Diverged."""
         step = self.guard.first_bad_step()
+        if step is None and not self.state.is_finite():
+            step = self.progress.step - 1  # an update left float32's range
         if step is None:
             return
-        lam = self._lambda(step)
-        divergence: dict[str, Any] = {
+        divergence = {
             "step": step,
-            "lam": lam,
+            "lam": self._lambda(step),
             "lr": self.plan.lr(step),
             "feature_norm": self._feature_norm(step),
         }
         divergences = [*self.progress.divergences, divergence]
-        seconds, restarts = self.elapsed(), self.progress.restarts
-        may_return = self.options.on_divergence == "raise_lambda" and len(divergences) <= self.options.max_restarts
-        if lam is None or not may_return:
+        if divergence["lam"] is None or not self._may_return(len(divergences)):
             self.progress.divergences = divergences
             raise Diverged(divergence)
-        floor = max(2 * self.progress.lambda_floor, 2 * lam, 0.5)
-        self._load()
-        self.progress.lambda_floor = divergence["floor"] = floor
-        self.progress.divergences, self.progress.restarts = divergences, restarts
-        self.progress.seconds = seconds
-        self._restart_clocks()
-        self._save()
-        log.rewind(self.progress.step)
+        self._return(divergence, divergences)
+        log.rewind(self.progress.written)
+        floor = self.progress.lambda_floor
         log.say(f"not finite at step {step}: back to step {self.progress.step} with lambda >= {floor:g}")
+
+    def _may_return(self, times: int) -> bool:
+        return self.options.on_divergence == "raise_lambda" and times <= self.options.max_restarts
+
+    def _return(self, divergence: dict[str, Any], divergences: list[dict[str, Any]]) -> None:
+        """To the anchor, with what must not be forgotten."""
+        floor = max(2 * self.progress.lambda_floor, 2 * divergence["lam"], 0.5)
+        seconds, restarts = self.elapsed(), self.progress.restarts
+        self.state.load(self.anchor)
+        self.guard.reset()
+        divergence["floor"] = floor
+        self.progress.lambda_floor, self.progress.divergences = floor, divergences
+        self.progress.seconds, self.progress.restarts = seconds, restarts
+        self._restart_clocks()
+        self._save(planned=True)
 
     def _feature_norm(self, step: int) -> float:
         """Mean feature norm of that step's batch; the weights have not moved since."""
@@ -237,42 +247,28 @@ class Trainer:
 
     def _save_if_due(self) -> None:
         step, options, now = self.progress.step, self.options, time.monotonic()
-        if step % options.checkpoint_every == 0 or now - self._saved_at > 60 * options.checkpoint_minutes:
-            self._save()
+        if step % options.checkpoint_every == 0:
+            self._save(planned=True)
+        elif now - self._saved_at > 60 * options.checkpoint_minutes:
+            self._save(planned=False)
 
-    def _save(self) -> None:
-        """Never from a broken state: neither one that the guard has masked nor one whose weights are not finite."""
-        if self.guard.first_bad_step() is not None or not all_finite(self.parameters):
+    def _save(self, *, planned: bool) -> None:
+        """Never from a broken state: neither one that the guard has masked nor one that is not finite."""
+        if self.guard.first_bad_step() is not None or not self.state.is_finite():
             return
         before = time.monotonic()
         self.progress.seconds = self.elapsed()
         self._clock = before
-        state = {
-            "backbone": self.backbone.state_dict(),
-            "criterion": self.criterion.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "progress": asdict(self.progress),
-            "random": random_state(),
-            "identity": self.identity,
-            "data_sha256": self.data_sha256,
-        }
-        checkpoint.save(self.path, state)
+        self.state.save(self.path, planned=planned)
+        if planned:
+            self._anchor()
         self._saved_at = time.monotonic()
         self._speed_since += self._saved_at - before
 
-    def _load(self) -> None:
-        state = checkpoint.load(self.path)
-        if state["data_sha256"] != self.data_sha256:
-            raise UserError(
-                f"the checkpoint {self.path} was made on other data (sha256 {state['data_sha256'][:12]}, now "
-                f"{self.data_sha256[:12]}); choose another run_dir=, or trainer.overwrite=true to start anew"
-            )
-        self.backbone.load_state_dict(state["backbone"])
-        self.criterion.load_state_dict(state["criterion"])
-        load_optimizer(self.optimizer, state["optimizer"])
-        self.progress = Progress(**state["progress"])
-        restore_random_state(state["random"])
-        self.guard.reset()
+    def _anchor(self) -> None:
+        """Keep the last planned checkpoint apart: where a run returns to must not depend on signals or the clock."""
+        if self.options.on_divergence == "raise_lambda":
+            link_or_copy(self.path, self.anchor)
 
     def elapsed(self) -> float:
         """Seconds of training and evaluation, earlier processes included."""

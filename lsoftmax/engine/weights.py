@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lsoftmax.engine.files import write_atomically
+from lsoftmax.engine.files import first_line, write_atomically
 from lsoftmax.errors import UserError
+
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def save_weights(path: Path, backbone: nn.Module, criterion: nn.Module, mean: Tensor, metadata: dict[str, Any]) -> None:
@@ -19,8 +21,18 @@ def save_weights(path: Path, backbone: nn.Module, criterion: nn.Module, mean: Te
     tensors |= {f"criterion.{name}": value for name, value in criterion.state_dict().items()}
     tensors["input.mean"] = mean
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    data = save(tensors, {key: json.dumps(value) for key, value in metadata.items()})
+    data = _ordered(save(tensors, {key: json.dumps(value) for key, value in metadata.items()}))
     write_atomically(path, lambda file: file.write(data))
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same file with its metadata in order: safetensors shuffles it, and equal runs should give equal bytes."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors stay aligned
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -34,7 +46,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError as error:
         raise UserError(f"there is no weights file {path}") from error
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
-        raise UserError(f"{path} is not a readable safetensors file ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{path} is not a readable safetensors file ({first_line(error)})") from error
     return tensors, metadata
 
 
@@ -48,6 +60,8 @@ def load_into(module: nn.Module, tensors: dict[str, Tensor], prefix: str, path: 
         if given[name].shape != value.shape:
             shapes = f"{tuple(given[name].shape)}, the network needs {tuple(value.shape)}"
             raise UserError(f"{path}: {prefix}.{name} has shape {shapes} (choose dataset=, model= and model.width=)")
+        if given[name].dtype not in (FLOATS if value.is_floating_point() else (value.dtype,)):
+            raise UserError(f"{path}: {prefix}.{name} has dtype {given[name].dtype}, the network needs {value.dtype}")
         if not torch.isfinite(given[name]).all():
             raise UserError(f"{path}: {prefix}.{name} holds values that are not finite")
     for name in given:

@@ -156,7 +156,7 @@ def make_trainer(folder: Path, *, loss: Any = "lsoftmax", device: str = "cpu", *
 
 
 def go(trainer: Trainer, stop: StopRequest | None = None) -> Trainer:
-    with RunLog(trainer.path.parent, trainer.progress.step, trainer.plan.steps, quiet=True) as log:
+    with RunLog(trainer.path.parent, trainer.progress.written, trainer.plan.steps, quiet=True) as log:
         trainer.run(log, stop or StopAt())
     return trainer
 

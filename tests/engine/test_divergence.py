@@ -116,13 +116,13 @@ def test_the_feature_norm_is_that_of_the_bad_batch(tools, tmp_path):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_diverged_run_has_a_record_that_is_json(tmp_path, diverged, value):
     trainer, _ = diverged(7, value)
-    write_json(tmp_path / "result.json", diverged_record(trainer, trainer.identity, {}))
+    write_json(tmp_path / "result.json", diverged_record(trainer, trainer.state.identity, {}))
     assert json.loads((tmp_path / "result.json").read_text())["divergences"][0]["step"] == 7
 
 
 def test_the_record_of_a_diverged_run_says_so(diverged):
     trainer, _ = diverged()
-    record = diverged_record(trainer, trainer.identity, {})
+    record = diverged_record(trainer, trainer.state.identity, {})
     assert (record["status"], record["test_error"], record["wrong"]) == ("diverged", None, None)
 
 
@@ -181,7 +181,7 @@ def test_a_run_returns_at_most_max_restarts_times(tools, tmp_path, times):
 
 def test_returns_are_in_the_record(tools, tmp_path):
     trainer = tools.go(raising(tools, tmp_path))
-    [divergence] = diverged_record(trainer, trainer.identity, {})["divergences"]
+    [divergence] = diverged_record(trainer, trainer.state.identity, {})["divergences"]
     assert (divergence["step"], divergence["lam"], divergence["floor"]) == (6, 4, 8)
 
 
@@ -215,7 +215,7 @@ def test_a_return_does_not_lose_time(tools, tmp_path):
 
 def test_a_lambda_of_infinity_at_the_divergence_has_a_record_that_is_json(tmp_path, diverged):
     trainer, _ = diverged(7, lam=lambda step: math.inf)
-    write_json(tmp_path / "result.json", diverged_record(trainer, trainer.identity, {}))
+    write_json(tmp_path / "result.json", diverged_record(trainer, trainer.state.identity, {}))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,101 @@
+"""Everything that the next step depends on: what a checkpoint holds."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lsoftmax.engine import checkpoint
+from lsoftmax.engine.optimizer import load_optimizer
+from lsoftmax.engine.rng import random_state, restore_random_state
+from lsoftmax.errors import UserError
+from lsoftmax.losses import Criterion
+
+
+@dataclass
+class Progress:
+    """Where a run stands, apart from tensors."""
+
+    step: int = 0  # optimiser steps done
+    curve: list[list[float | None]] = field(default_factory=list)  # [step, train_error, test_error]
+    seen_errors: list[float] = field(default_factory=list)  # train_error of logged steps since the last evaluation
+    pending: dict[str, Any] | None = None  # the last logged step, until its line is written
+    lambda_floor: float = 0.0
+    divergences: list[dict[str, Any]] = field(default_factory=list)
+    restarts: int = 0  # how often the process was started again
+    seconds: float = 0.0
+
+    @property
+    def written(self) -> int:
+        """Up to which step the log is complete."""
+        return self.step if self.pending is None else self.step - 1
+
+
+class RunState:
+    """Networks, optimiser, random generators and progress, to be saved and loaded as one.
+
+    Args:
+        backbone, criterion, optimizer: what is trained.
+        identity: what was asked, as plain containers; a checkpoint carries it.
+        data_sha256: a checkpoint must have been made on the same data.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        criterion: Criterion,
+        optimizer: torch.optim.Optimizer,
+        identity: dict[str, Any],
+        data_sha256: str,
+    ) -> None:
+        self.backbone, self.criterion, self.optimizer = backbone, criterion, optimizer
+        self.identity, self.data_sha256 = identity, data_sha256
+        self.progress = Progress()
+
+    def save(self, path: Path, *, planned: bool) -> None:
+        """planned: at a step of the plan, not where a signal or the clock asked for it."""
+        state = {
+            "backbone": self.backbone.state_dict(),
+            "criterion": self.criterion.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": asdict(self.progress),
+            "random": random_state(),
+            "identity": self.identity,
+            "data_sha256": self.data_sha256,
+            "planned": planned,
+        }
+        checkpoint.save(path, state)
+
+    def load(self, path: Path) -> bool:
+        """Whether it was a planned one. UserError if it is damaged or does not fit."""
+        state = checkpoint.load(path)
+        try:
+            self.backbone.load_state_dict(state["backbone"])
+            self.criterion.load_state_dict(state["criterion"])
+            load_optimizer(self.optimizer, state["optimizer"])
+            self.progress = Progress(**state["progress"])
+            restore_random_state(state["random"])
+            return bool(state["planned"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"the checkpoint {path} does not fit this run ({reason}); delete it to start anew"
+            ) from error
+
+    def check_data(self, path: Path) -> None:
+        """UserError if the checkpoint was made on other data."""
+        there = str(checkpoint.load(path).get("data_sha256", "unknown"))
+        if there != self.data_sha256:
+            raise UserError(
+                f"the checkpoint {path} was made on other data (sha256 {there[:12]}, now {self.data_sha256[:12]}); "
+                "choose another run_dir=, or trainer.overwrite=true to start anew"
+            )
+
+    @torch.no_grad()
+    def is_finite(self) -> bool:
+        """No weight and no running statistic is inf or nan. Synchronises."""
+        modules = (self.backbone, self.criterion)
+        tensors = [t for module in modules for t in module.state_dict().values() if t.is_floating_point()]
+        return bool(torch.stack([t.isfinite().all() for t in tensors]).all())
