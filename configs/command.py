@@ -1,24 +1,22 @@
-"""The command line of train.py: Hydra, with errors in one line, exit codes that mean something, patient sweeps."""
+"""The command line of train.py: Hydra's, with errors in one line, exit codes that mean something, patient sweeps."""
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
+from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
+from configs import arguments
 from configs.errors import ConfigError, translate
-from configs.launcher import PatientLauncher, Unusable
 from configs.run_directory import run_directory
 from configs.schema import Settings
-from configs.settings import ROOT, register, to_settings
+from configs.settings import ROOT, compose, register
 
 
 @dataclass(frozen=True)
@@ -36,42 +34,55 @@ Job = Callable[[Settings, Path], Outcome]
 
 
 def run_command(job: Job) -> int:
-    """Compose what sys.argv asks for, run it (each job of it under -m), return the highest exit code."""
-    outcomes: list[tuple[str, Outcome]] = []
-    sweeps = False
-
-    def task(config: Any) -> int:
-        nonlocal sweeps
-        overrides = config.overrides if isinstance(config, Unusable) else list(HydraConfig.get().overrides.task)
-        sweeps = isinstance(config, Unusable) or HydraConfig.get().mode == RunMode.MULTIRUN
-        if any(outcome.code > 128 for _, outcome in outcomes):
-            outcome = Outcome(code=0, status="not started")  # the signal was meant for the whole sweep
-        else:
-            outcome = _run(job, config, overrides)
-        outcomes.append((" ".join(overrides), outcome))
-        return outcome.code
-
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises to us instead of printing
-    register()
-    Plugins.instance().register(PatientLauncher)
+    """Do what sys.argv asks for: one run, every job of a sweep (-m), or only show something. The highest exit code."""
+    asked = get_args_parser().parse_args()
+    if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:
+        return _show()
+    if asked.config_name or asked.config_path or asked.config_dir:
+        return _fail(ConfigError("--config-name, --config-path and --config-dir have no effect here")).code
     try:
-        hydra.main(config_path=str(ROOT / "configs"), config_name="config", version_base="1.3")(task)()
+        jobs = arguments.jobs(asked.overrides, sweep=asked.multirun)
+    except ConfigError as error:
+        return _fail(error).code
+    return _sweep(job, jobs) if asked.multirun else _run(job, jobs[0]).code
+
+
+def _show() -> int:
+    """--help, --cfg job and the like are Hydra's."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises to us instead of printing
+    register()
+    try:
+        hydra.main(config_path=str(ROOT / "configs"), config_name="config", version_base="1.3")(lambda config: None)()
     except (HydraException, OmegaConfBaseException) as error:
         return _fail(translate(error)).code
-    if sweeps:
-        print(_table(outcomes))
-    return max((outcome.code for _, outcome in outcomes), default=0)
+    except ValueError as error:
+        return _fail(ConfigError(str(error).split("\n")[0])).code
+    return 0
 
 
-def _run(job: Job, config: Any, overrides: list[str]) -> Outcome:
-    """One job; it never leaves the process."""
-    if isinstance(config, Unusable):
-        return _fail(config.error)
+def _run(job: Job, overrides: list[str]) -> Outcome:
     try:
-        settings = to_settings(config)
+        settings = compose(overrides)
+        path = run_directory(settings, overrides)
     except ConfigError as error:
         return _fail(error)
-    return job(settings, run_directory(settings, overrides))
+    return job(settings, path)
+
+
+def _sweep(job: Job, jobs: list[list[str]]) -> int:
+    """One job after another; none leaves the process or keeps the next from running."""
+    outcomes: list[Outcome] = []
+    for overrides in jobs:
+        if any(outcome.code > 128 for outcome in outcomes):
+            outcomes.append(Outcome(code=0, status="not started"))  # the signal was meant for the whole sweep
+            continue
+        try:
+            outcomes.append(_run(job, overrides))
+        except Exception:  # a bug of ours: shown whole, and counted
+            traceback.print_exc()
+            outcomes.append(Outcome(code=1, status="crashed"))
+    print(_table(jobs, outcomes))
+    return max(outcome.code for outcome in outcomes)
 
 
 def _fail(error: ConfigError) -> Outcome:
@@ -79,13 +90,14 @@ def _fail(error: ConfigError) -> Outcome:
     return Outcome(code=2, status="wrong configuration")
 
 
-def _table(outcomes: list[tuple[str, Outcome]]) -> str:
+def _table(jobs: list[list[str]], outcomes: list[Outcome]) -> str:
     """The summary of a sweep."""
     rows = [("job", "status", "test error", "seconds", "run folder")]
-    for label, outcome in outcomes:
+    for overrides, outcome in zip(jobs, outcomes, strict=True):
         error = "" if outcome.test_error is None else f"{outcome.test_error:.2f} %"
         seconds = "" if outcome.seconds is None else f"{outcome.seconds:.0f}"
-        rows.append((label or "(defaults)", outcome.status, error, seconds, str(outcome.folder or "")))
+        label = " ".join(overrides) or "(defaults)"
+        rows.append((label, outcome.status, error, seconds, str(outcome.folder or "")))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(["", *lines])

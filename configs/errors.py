@@ -29,8 +29,8 @@ def translate(error: HydraException | OmegaConfBaseException) -> ConfigError:
 
 def unknown_key(key: str) -> ConfigError:
     """Names the nearest key that exists."""
-    known = schema.all_keys()
-    if key in known:
+    known = [*schema.all_keys(), "experiment", "debug"]
+    if key in known and "." in key:
         return ConfigError(f"{key} does not go with the chosen {key.split('.')[0]}: it is a key of another one")
     near = difflib.get_close_matches(key, known, n=1)
     return ConfigError(

@@ -9,8 +9,8 @@ from configs.schema import Settings
 from configs.settings import ROOT
 
 # Said elsewhere in the path, or no part of what a run is.
-_LEFT_OUT = re.compile(r"[+~]*(dataset|seed|device|trainer(\..*)?|data_root|data_download|run_dir|hydra[./].*)(=|$)")
-_LONGEST = 150  # of the 255 bytes that a file system allows
+_LEFT_OUT = re.compile(r"[+~]*(dataset|seed|device|trainer(\..*)?|data_root|data_download|run_dir)(=|$)")
+_LONGEST = 150  # bytes, of the 255 that a file system allows
 
 
 def run_directory(settings: Settings, overrides: Sequence[str]) -> Path:
@@ -18,7 +18,7 @@ def run_directory(settings: Settings, overrides: Sequence[str]) -> Path:
     if settings.run_dir is not None:
         return Path(settings.run_dir).expanduser()
     asked = ",".join(sorted(item for item in overrides if not _LEFT_OUT.match(item))) or "default"
-    name = re.sub(r"[^\w.=+,\[\]-]", "_", asked)
+    name = re.sub(r"[^\w.=+,\[\]-]", "_", asked, flags=re.ASCII)
     if name != asked or len(name) > _LONGEST:  # what the name no longer says, the hash does
         name = f"{name[:_LONGEST]}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
     dataset: str = settings.dataset.name

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 MISSING = "???"  # OmegaConf's mark for a value that must be given
@@ -17,12 +18,20 @@ def whole(least: int) -> dict[str, Any]:
     return {"accepted": f"an integer >= {least}", "check": lambda value: value >= least}
 
 
-def number(least: float) -> dict[str, Any]:
-    return {"accepted": f"a number >= {least:g}", "check": lambda value: value >= least}
+def number(least: float, *, or_inf: bool = False) -> dict[str, Any]:
+    return {
+        "accepted": f"a number >= {least:g}",
+        "check": lambda value: least <= value < math.inf or (or_inf and value == math.inf),
+    }
 
 
-def above_zero() -> dict[str, Any]:
-    return {"accepted": "a number > 0", "check": lambda value: 0 < value < math.inf}
+def above_zero(most: float = math.inf) -> dict[str, Any]:
+    accepted = "a number > 0" + ("" if most == math.inf else f" and <= {most:g}")
+    return {"accepted": accepted, "check": lambda value: 0 < value <= most and value < math.inf}
+
+
+def folder(what: str = "a folder") -> dict[str, Any]:
+    return {"accepted": what, "check": _is_path}
 
 
 def choice(*names: str) -> dict[str, Any]:
@@ -45,14 +54,22 @@ def _increasing(values: list[int]) -> bool:
     return all(before < after for before, after in zip([0, *values], values, strict=False))
 
 
+def _is_path(value: str) -> bool:
+    try:
+        return value != "" and Path(value).expanduser() is not None
+    except RuntimeError:  # ~nobody
+        return False
+
+
 def _is_mean(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return value in ("image", "channel") or number
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return math.isfinite(value)
+    return value in ("image", "channel")
 
 
 @dataclass
 class Dataset:
-    name: str = option(**choice("mnist5k", "mnist", "cifar10", "cifar10+", "cifar100", "synthetic"))
+    name: str = option("a data set")
     augment: str = option(**choice("none", "mirror", "crop_mirror"))
     mean: Any = option("image, channel or a number", _is_mean)
     scale: float = option(**above_zero())
@@ -71,12 +88,12 @@ class SyntheticDataset(Dataset):
 @dataclass
 class Model:
     name: str = option(**choice("mnist_2d", "mnist", "cifar10", "cifar100", "face", "caffe_mnist", "caffe_cifar10"))
-    width: float = option(**above_zero())
+    width: float = option(**above_zero(most=64))
     activation: str | None = option(**maybe(choice("prelu", "relu")))
     pooling: str = option(**choice("ceil", "floor"))
     after_fc: str | None = option(**maybe(choice("bn_prelu", "bn", "none")))
     filters: list[int] | None = option(
-        "a list of integers >= 1 or null", lambda value: value is None or all(n >= 1 for n in value)
+        "a list of integers >= 1 or null", lambda value: value is None or (value != [] and all(n >= 1 for n in value))
     )
     input_size: list[int] | None = option(
         "[height, width] or null", lambda value: value is None or (len(value) == 2 and all(n >= 1 for n in value))
@@ -85,12 +102,12 @@ class Model:
 
 @dataclass
 class Softmax:
-    name: str = option(**choice("softmax"))
+    name: str = option("softmax")
 
 
 @dataclass
 class LSoftmax:
-    name: str = option(**choice("lsoftmax"))
+    name: str = option("lsoftmax")
     m: int = option(**whole(1))
     gradient: str = option(**choice("exact", "norms_live", "detached"))
 
@@ -107,10 +124,10 @@ class Lambda:
     """kind=power: max(minimum, base (1 + gamma (step + 1 - delay))^-power), base before `delay`; constant: base."""
 
     kind: str = option(**choice("power", "constant"))
-    base: float = option(**number(0))
+    base: float = option(**number(0, or_inf=True))  # inf: no margin
     gamma: float = option(**number(0))
     power: float = option(**number(0))
-    minimum: float = option(**number(0))
+    minimum: float = option(**number(0, or_inf=True))
     delay: int = option(**whole(0))
 
 
@@ -157,25 +174,28 @@ class Settings:
     loss: Any = MISSING  # see VARIANTS
     schedule: Schedule = field(default_factory=Schedule)
     trainer: Trainer = field(default_factory=Trainer)
-    init_from: str | None = option("the folder of a finished run or null")
+    init_from: str | None = option(**maybe(folder("the folder of a finished run")))
     seed: int = option("an integer in 0..2^63-1", lambda value: 0 <= value < 2**63)
-    device: str = option("auto, cpu, cuda, cuda:1, ...")
-    data_root: str = option("a folder")
+    device: str = option("auto, cpu, cuda, cuda:1, ...", lambda value: value != "")
+    data_root: str = option(**folder())
     data_download: bool = option(**flag())
-    run_dir: str | None = option("a folder or null")
+    run_dir: str | None = option(**maybe(folder()))
 
 
-# Groups whose keys depend on one of their values: path -> (that key, value -> dataclass).
-VARIANTS: dict[str, tuple[str, Callable[[Any], type | None]]] = {
-    "dataset": ("name", lambda name: SyntheticDataset if name == "synthetic" else Dataset),
-    "loss": ("name", {"softmax": Softmax, "lsoftmax": LSoftmax}.get),
+# Groups whose keys depend on their name: path -> name -> dataclass.
+DATASETS: dict[str, type] = {
+    **dict.fromkeys(("mnist5k", "mnist", "cifar10", "cifar10+", "cifar100"), Dataset),
+    "synthetic": SyntheticDataset,
 }
+LOSSES: dict[str, type] = {"softmax": Softmax, "lsoftmax": LSoftmax}
+VARIANTS = {"dataset": DATASETS, "loss": LOSSES}
 
 
 def all_keys() -> list[str]:
     """Every key that some configuration has, for suggestions."""
-    variants = [(SyntheticDataset, "dataset"), (Softmax, "loss"), (LSoftmax, "loss")]
-    return [*_keys(Settings, ""), *(key for cls, prefix in variants for key in _keys(cls, prefix))]
+    variants = [(cls, group) for group, classes in VARIANTS.items() for cls in classes.values()]
+    nested = [key for cls, group in variants for key in _keys(cls, group)]
+    return list(dict.fromkeys([*_keys(Settings, ""), *nested, *(item.name for item in fields(Settings))]))
 
 
 def _keys(cls: type, prefix: str) -> Iterator[str]:

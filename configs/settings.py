@@ -8,13 +8,12 @@ from typing import Any, cast, get_args, get_origin
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from configs import schema
+from configs import arguments, schema
 from configs.errors import ConfigError, translate, unknown_key
 from configs.schema import Settings
 
@@ -22,20 +21,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def register() -> None:
-    """What config.yaml refers to: ${root:}, the folder of train.py, so that the default places do not depend on the
-    working folder; and the launcher of sweeps."""
+    """${root:} of config.yaml is the folder of train.py: the default places do not depend on the working folder."""
     OmegaConf.register_new_resolver("root", lambda: str(ROOT), replace=True)
-    ConfigStore.instance().store(
-        group="hydra/launcher", name="patient", node={"_target_": "configs.launcher.PatientLauncher"}
-    )
 
 
 def compose(overrides: Sequence[str] = ()) -> Settings:
     """What `python train.py OVERRIDES` would run. ConfigError for anything wrong."""
     register()
+    [job] = arguments.jobs(overrides, sweep=False)
+    arguments.check_groups(job)
     try:
         with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-            return to_settings(hydra_compose("config", overrides=list(overrides)))
+            return to_settings(hydra_compose("config", overrides=job))
     except (HydraException, OmegaConfBaseException) as error:
         raise translate(error) from error
 
@@ -73,19 +70,19 @@ def _value(item: Any, values: dict[str, Any], path: str) -> Any:
         typed = _typed_value(item.type, value)
         if check(typed):
             return typed
-    except TypeError:
+    except (TypeError, OverflowError):
         pass
     raise ConfigError(f"{path} must be {accepted}, got {value!r}")
 
 
 def _variant(path: str, value: Any) -> Any:
-    key, choose = schema.VARIANTS[path]
+    variants = schema.VARIANTS[path]
     if not isinstance(value, dict):
         raise ConfigError(f"{path} must be a group of keys, got {value!r}")
-    cls = choose(value.get(key))
-    if cls is None:
-        raise ConfigError(f"{path}.{key}={value.get(key)!r} is not known here")
-    return cls
+    name = value.get("name")
+    if not isinstance(name, str) or name not in variants:
+        raise ConfigError(f"{path}.name must be one of {', '.join(variants)}, got {name!r}")
+    return variants[name]
 
 
 def _typed_value(kind: Any, value: Any) -> Any:

@@ -63,12 +63,11 @@ def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Done]:
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """command(*overrides): train.py's own job in this process."""
 
     def run(*arguments: str) -> Done:
-        extra = [f"hydra.sweep.dir={tmp_path / 'sweep'}"] if "-m" in arguments else []
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments, *extra])
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         capfd.readouterr()
         code = run_command(train.run)
         captured = capfd.readouterr()
@@ -394,7 +393,7 @@ def test_a_sweep_stopped_by_a_signal_saves_says_so_and_starts_nothing_more(
     path = tmp_path / "a"
     arguments = [*TINY, "schedule.steps=1000000", f"run_dir={path},{tmp_path / 'b'}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    sweep = [f"hydra.sweep.dir={tmp_path / 'sweep'}", "trainer.log_every=10"]
+    sweep = ["trainer.log_every=10"]
     running = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), "-m", *arguments, *sweep],
         env=environment,

@@ -34,7 +34,7 @@ def finish(settings: Settings, path: Path) -> Outcome:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     """command(*overrides, job=...): what train.py would do with them, the job left to the test."""
 
     def say(*arguments: str, job: Job = finish) -> Said:
@@ -44,8 +44,7 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.Captu
             jobs.append((settings, path))
             return job(settings, path)
 
-        extra = [f"hydra.sweep.dir={tmp_path / 'sweep'}"] if "-m" in arguments else []
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments, *extra])
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
         monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # run_command sets it; the test's end restores it
         capfd.readouterr()
         code = run_command(recorded)

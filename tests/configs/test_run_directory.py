@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from configs import ROOT, compose
+from configs.arguments import jobs
 from configs.run_directory import run_directory
 from configs.schema import Settings
 
@@ -38,8 +39,6 @@ OUTSIDE = [
     "trainer.overwrite=true",
     "data_root=/data",
     "data_download=false",
-    "hydra.sweep.dir=/tmp/x",
-    "hydra/launcher=basic",
     "++trainer.log_every=2",
     "+trainer.log_every=2",
 ]
@@ -89,7 +88,8 @@ def test_options_that_differ_in_odd_characters_have_folders_of_their_own(default
 
 
 def test_the_last_of_two_values_for_a_key_makes_the_folder() -> None:
-    assert folder("loss.m=4", "loss.m=5") != folder("loss.m=5", "loss.m=4")
+    [first], [second] = jobs(["loss.m=4", "loss.m=5"], sweep=False), jobs(["loss.m=5", "loss.m=4"], sweep=False)
+    assert (folder(*first), folder(*second)) == (folder("loss.m=5"), folder("loss.m=4"))
 
 
 @pytest.mark.parametrize("odd", ["../../../etc", "a/b", "..", "\n", "\t*?|<>:;&$`", "é漢字", "-rf", " "])

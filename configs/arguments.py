@@ -1,0 +1,84 @@
+"""What was typed -> the overrides of each job."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from configs.errors import ConfigError, translate
+
+FOLDER = Path(__file__).resolve().parent
+PATHS = ("init_from", "run_dir", "data_root")  # run folders have = in their names, which Hydra wants in quotes
+OPTIONAL_GROUPS = ("experiment", "debug")
+
+
+def jobs(arguments: Sequence[str], *, sweep: bool) -> list[list[str]]:
+    """The overrides of every job: one, or all combinations under -m. ConfigError for what cannot be read.
+
+    Of two values for one key the later counts.
+    """
+    choices: dict[str, list[str]] = {}
+    for override in _parse([_quoted(argument) for argument in arguments]):
+        key = override.get_key_element()
+        if override.is_sweep_override():
+            choices[key] = _values(key, override, sweep)
+        elif override.is_delete():
+            choices[key] = [str(override.input_line)]
+        else:
+            choices[key] = [f"{key}={override.get_value_element_as_str()}"]
+    return [_without_null(job) for job in itertools.product(*choices.values())]
+
+
+def groups() -> dict[str, list[str]]:
+    """The configuration's groups and what each offers."""
+    return {
+        folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
+        for folder in sorted(FOLDER.iterdir())
+        if any(folder.glob("*.yaml"))
+    }
+
+
+def _parse(arguments: list[str]) -> list[Override]:
+    for argument in arguments:
+        if argument.startswith("hydra"):
+            raise ConfigError(f"{argument.partition('=')[0]} is Hydra's own and has no effect here")
+        if argument.startswith("="):
+            raise ConfigError(f"cannot read {argument!r}; options are written key=value")
+    try:
+        return OverridesParser.create().parse_overrides(arguments)
+    except HydraException as error:
+        raise translate(error) from error
+
+
+def _values(key: str, override: Override, sweep: bool) -> list[str]:
+    if not sweep:
+        raise ConfigError(
+            f"{override.input_line}: several values need -m to sweep over them, or {key}=[...] for a list"
+        )
+    if not override.is_discrete_sweep():
+        raise ConfigError(f"{override.input_line}: a sweep needs values to choose from, as {key}=1,2,3")
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def _quoted(argument: str) -> str:
+    """Paths with what Hydra's grammar keeps for itself, in quotes."""
+    key, _, value = argument.partition("=")
+    if key not in PATHS or not any(character in value for character in "=~ ()") or value[:1] in "'\"[":
+        return argument
+    return f"{key}=" + ",".join("'" + part.replace("'", "\\'") + "'" for part in value.split(","))
+
+
+def _without_null(job: Sequence[str]) -> list[str]:
+    """experiment=null and debug=null are what is anyway."""
+    return [item for item in job if item.partition("=")[0] not in OPTIONAL_GROUPS or item.partition("=")[2] != "null"]
+
+
+def check_groups(job: Sequence[str]) -> None:
+    """ConfigError for dataset=null and the like: of these groups there must be one."""
+    for item in job:
+        key, _, value = item.partition("=")
+        if value in ("null", "") and key in groups():
+            raise ConfigError(f"{item}: choose one of {', '.join(groups()[key])}")
