@@ -4,6 +4,7 @@ import io
 import json
 import math
 import sys
+import threading
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -146,6 +147,9 @@ def test_a_full_disk_is_an_error_that_the_user_can_mend(tools, tmp_path, size):
     with pytest.raises(UserError), RunLog(tmp_path, 0, 10, quiet=True) as log, tools.file_size_limit(size):
         for step in range(1, 20):
             log.write(record(step))
+    for thread in threading.enumerate():  # the writer's last words belong to this test
+        if thread is not threading.current_thread():
+            thread.join(timeout=5)
 
 
 def test_a_folder_that_may_not_be_written_is_an_error_that_the_user_can_mend(tmp_path):
