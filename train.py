@@ -46,11 +46,11 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     from assemble import facts, load_data, make_trainer
     from data import training_mean
     from lsoftmax.engine.device import choose_device, set_determinism
+    from lsoftmax.engine.divergence import Diverged
     from lsoftmax.engine.files import write_text
     from lsoftmax.engine.log import RunLog
     from lsoftmax.engine.record import diverged_record, final_record
     from lsoftmax.engine.signals import StopRequest
-    from lsoftmax.engine.trainer import Diverged
     from lsoftmax.engine.weights import save_weights
 
     device = choose_device(settings.device)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from lsoftmax.engine.divergence import Diverged
 from lsoftmax.engine.evaluation import Batches, Evaluation, evaluate
 from lsoftmax.engine.files import link_or_copy
 from lsoftmax.engine.guard import Guard, gradient_norm
@@ -28,18 +29,6 @@ class Loader(Protocol):
 
     def epoch(self, step: int) -> float:
         """Epochs passed before this step."""
-
-
-class Diverged(Exception):
-    """The loss or a gradient is not finite, and the run has no way left to go on."""
-
-    def __init__(self, divergence: dict[str, Any]) -> None:
-        self.divergence = divergence
-        super().__init__(
-            "the loss or its gradient is not finite at step {step} (lambda {lam}, lr {lr:g}, feature norm "
-            "{feature_norm:.3g}); try a slower lambda (schedule.lam.gamma), a floor under it (schedule.lam.minimum=5), "
-            "or plain softmax first (loss=softmax, then init_from=)".format(**divergence)
-        )
 
 
 class Trainer:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from lsoftmax.engine import checkpoint
+from lsoftmax.engine.divergence import Diverged
 from lsoftmax.engine.files import write_json
 from lsoftmax.engine.record import diverged_record
 from lsoftmax.engine.signals import Interrupted
-from lsoftmax.engine.trainer import Diverged
 
 
 def spoiled(tools, step, value=math.nan):
