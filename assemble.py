@@ -62,7 +62,7 @@ def make_plan(settings: Settings) -> Plan:
         lr=PiecewiseLR(schedule.lr.base, tuple(schedule.lr.milestones), schedule.lr.factor),
         lam=LambdaSchedule(lam.base, lam.gamma, lam.power, lam.minimum, lam.delay)
         if lam.kind == "power"
-        else LambdaSchedule(lam.base, 0, 0),
+        else LambdaSchedule(lam.base, 0, 0, lam.minimum),
         momentum=schedule.momentum,
         weight_decay=schedule.weight_decay,
         classifier_lr_factor=schedule.classifier.lr_factor,
@@ -70,21 +70,33 @@ def make_plan(settings: Settings) -> Plan:
     )
 
 
+def make_options(settings: Settings) -> TrainerOptions:
+    """How the run is executed; evaluations are spread over it where their interval is left open."""
+    options = asdict(settings.trainer)
+    if options["eval_every"] is None:
+        options["eval_every"] = max(1, settings.schedule.steps // 20)
+    return TrainerOptions(**options)
+
+
 def make_trainer(settings: Settings, splits: Splits, mean: Tensor, device: torch.device, checkpoint: Path) -> Trainer:
     """A trainer at step 0, from scratch or from `init_from`."""
     backbone, criterion = build_network(settings, splits.train, device)
     if settings.init_from is not None:
         start_from(Path(settings.init_from).expanduser(), backbone, criterion)
-    plan, options = make_plan(settings), TrainerOptions(**asdict(settings.trainer))
+    plan = make_plan(settings)
+    # On the device once, for training and evaluation.
+    sets = {name: image_set.to(device) for name, image_set in parts(splits).items()}
     pixels = {"mean": mean, "scale": settings.dataset.scale, "device": device}
-    loader = DeviceLoader(splits.train, plan.batch_size, seed=settings.seed, augment=settings.dataset.augment, **pixels)
+    loader = DeviceLoader(
+        sets["train"], plan.batch_size, seed=settings.seed, augment=settings.dataset.augment, **pixels
+    )
     return Trainer(
         backbone,
         criterion,
         loader,
-        {name: evaluation_batches(settings, image_set, mean, device) for name, image_set in parts(splits).items()},
+        {name: evaluation_batches(settings, image_set, mean, device) for name, image_set in sets.items()},
         plan,
-        options,
+        make_options(settings),
         checkpoint,
         identity(settings),
         splits.sha256(),
@@ -110,6 +122,7 @@ def facts(splits: Splits, trainer: Trainer) -> dict[str, Any]:
     criterion = trainer.criterion
     return {
         "num_classes": splits.train.num_classes,
+        "test_images": len(splits.test),
         "parameters": models.count_parameters(trainer.backbone) + models.count_parameters(criterion),
         "multiply_adds": models.multiply_adds(trainer.backbone, splits.train.image_shape) + criterion.weight.numel(),
         "dataset_sha256": trainer.data_sha256,

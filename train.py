@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.command import Outcome, run_command
 from configs.schema import Settings
-from configs.settings import identity, to_yaml
+from configs.settings import ROOT, compose, identity, to_yaml
 
 if TYPE_CHECKING:
     from lsoftmax.engine.folder import RunFolder
@@ -27,8 +27,9 @@ def run(settings: Settings, path: Path) -> Outcome:
         if result is None:
             result = train(settings, folder)
         else:
-            print("this run has ended already; trainer.overwrite=true does it again")
-        print(summary(result, path))
+            how = f"{result['precision']} on {result['device']}"
+            print(f"this run has ended already ({how}); trainer.overwrite=true does it again")
+        print(summary(settings, result, path))
         code = 0 if result["status"] == "finished" else 3
         return Outcome(code, result["status"], result["test_error"], result["seconds"], path)
     except UserError as error:
@@ -64,7 +65,8 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     with StopRequest() as stop, RunLog(folder.path, trainer.progress.written, trainer.plan.steps) as log:
         log.say(headline(settings, known, device))
         if resumed:
-            log.say(f"going on from step {trainer.progress.step}")
+            begun = "+".join(trainer.progress.precisions)
+            log.say(f"going on from step {trainer.progress.step} (begun in {begun}, now {settings.trainer.precision})")
         try:
             trainer.run(log, stop)
             result = final_record(trainer, stop, folder.identity, known)
@@ -80,27 +82,33 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
 def headline(settings: Settings, known: dict[str, Any], device: Any) -> str:
     """What is about to run, in a line."""
     loss = settings.loss.name + (f" m={settings.loss.m}" if hasattr(settings.loss, "m") else "")
-    network = f"{settings.model.name} network, {known['parameters']:,} parameters"
+    width = "" if settings.model.width == 1 else f" x {settings.model.width:g}"
+    network = f"{settings.model.name} network{width}, {known['parameters']:,} parameters"
     steps = f"{settings.schedule.steps:,} steps of {settings.schedule.batch_size}"
     return f"{settings.dataset.name} | {network} | {loss} | {steps} | {device}, {settings.trainer.precision}"
 
 
-def summary(result: dict[str, Any], path: Path) -> str:
+def summary(settings: Settings, result: dict[str, Any], path: Path) -> str:
     """What a newcomer wants to know at the end."""
+    shown = _from_here(path)
     if result["status"] != "finished":
         step = result["divergences"][-1]["step"]
-        return f"\nThis run diverged at step {step} and has no test error; its curves are in {path}"
-    other = "lsoftmax" if result["loss"]["name"] == "softmax" else "softmax"
-    dataset = result["dataset"]["name"]
-    shown = _from_here(path)
+        return f"\nThis run diverged at step {step} and has no test error; its curves are in {shown}"
+    python, train_py = _program("python"), _from_here(ROOT / "train.py")
     lines = [
         f"test error   {result['test_error']:.2f} %   (train {result['train_error']:.2f} %, {result['seconds']:.0f} s)",
         f"run folder   {shown}",
         f"curves       {_program('tensorboard')} --logdir {shown}",
-        f"by class     {_program('python')} scripts/evaluate.py run={shown}",
-        f"compare      {_program('python')} train.py dataset={dataset} loss={other}",
-        f"sweep        {_program('python')} train.py -m dataset={dataset} loss.m=1,2,3,4 seed=0,1,2",
+        f"by class     {python} {_from_here(ROOT / 'scripts' / 'evaluate.py')} run={shown}",
     ]
+    plain = compose([f"dataset={settings.dataset.name}"])
+    if (plain.dataset, plain.model, plain.schedule) == (settings.dataset, settings.model, settings.schedule):
+        other = "lsoftmax" if settings.loss.name == "softmax" else "softmax"
+        command = f"{python} {train_py}"
+        lines += [
+            f"compare      {command} dataset={settings.dataset.name} loss={other}",
+            f"sweep        {command} -m dataset={settings.dataset.name} loss.m=1,2,3,4 seed=0,1,2",
+        ]
     return "\n" + "\n".join(lines)
 
 
@@ -112,7 +120,7 @@ def _from_here(path: Path) -> Path:
 def _program(name: str) -> str:
     """The program of the environment that runs this."""
     path = Path(sys.prefix) / "bin" / name
-    return str(_from_here(path)) if path.is_relative_to(Path.cwd()) else name
+    return str(_from_here(path)) if path.exists() else name
 
 
 if __name__ == "__main__":

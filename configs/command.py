@@ -1,11 +1,13 @@
 """The command line of train.py: Hydra's, with errors in one line, exit codes that mean something, patient sweeps."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -44,7 +46,16 @@ def run_command(job: Job) -> int:
         jobs = arguments.jobs(asked.overrides, sweep=asked.multirun)
     except ConfigError as error:
         return _fail(error).code
-    return _sweep(job, jobs) if asked.multirun else _run(job, jobs[0]).code
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _sweep(job, jobs) if asked.multirun else _run(job, jobs[0]).code
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """A signal while nothing is being trained yet; the trainer has its own way."""
+    raise KeyboardInterrupt(signum)
 
 
 def _show() -> int:
@@ -64,9 +75,13 @@ def _run(job: Job, overrides: list[str]) -> Outcome:
     try:
         settings = compose(overrides)
         path = run_directory(settings, overrides)
+        return job(settings, path)
     except ConfigError as error:
         return _fail(error)
-    return job(settings, path)
+    except KeyboardInterrupt as error:
+        signum = int(*error.args) if error.args else signal.SIGINT
+        print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr)
+        return Outcome(code=128 + signum, status="interrupted")
 
 
 def _sweep(job: Job, jobs: list[list[str]]) -> int:

@@ -121,7 +121,8 @@ class LearningRate:
 
 @dataclass
 class Lambda:
-    """kind=power: max(minimum, base (1 + gamma (step + 1 - delay))^-power), base before `delay`; constant: base."""
+    """kind=power: max(minimum, base (1 + gamma (step + 1 - delay))^-power), base before `delay`; constant:
+    max(minimum, base)."""
 
     kind: str = option(**choice("power", "constant"))
     base: float = option(**number(0, or_inf=True))  # inf: no margin
@@ -151,7 +152,7 @@ class Schedule:
 @dataclass
 class Trainer:
     log_every: int = option(**whole(1))
-    eval_every: int = option(**whole(1))
+    eval_every: int | None = option(**maybe(whole(1)))
     checkpoint_every: int = option(**whole(1))
     checkpoint_minutes: float = option(**above_zero())
     eval_batch_size: int = option(**whole(1))

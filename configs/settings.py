@@ -117,16 +117,23 @@ def to_yaml(settings: Settings) -> str:
 
 
 def from_file(path: Path, overrides: Sequence[str] = ()) -> Settings:
-    """A run's own config.yaml, with options on top; data are looked for where this machine has them."""
+    """A run's own config.yaml, with options on top. Data are looked for where the run had them, else where this machine
+    has them; what the run is cannot be exchanged."""
     register()
+    for item in overrides:
+        key = item.partition("=")[0]
+        if key in ("dataset", "model", "loss", "schedule", "experiment", "debug"):
+            raise ConfigError(f"{item}: the run in {path.parent} has its own {key}")
     try:
         there = OmegaConf.load(path)
-        here = {"data_root": "${oc.env:LSOFTMAX_DATA,${root:}/outputs/data}", "device": "auto"}
+        if not isinstance(there, DictConfig):
+            raise ConfigError(f"{path} is no configuration of a run")
+        here = {"device": "auto"}
+        if not Path(str(there.get("data_root"))).expanduser().is_dir():
+            here["data_root"] = "${oc.env:LSOFTMAX_DATA,${root:}/outputs/data}"
         config = OmegaConf.merge(there, here, OmegaConf.from_dotlist(list(overrides)))
     except FileNotFoundError as error:
         raise ConfigError(f"there is no run in {path.parent}: {path.name} is missing") from error
     except (OSError, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(config, DictConfig):
-        raise ConfigError(f"{path} is no configuration of a run")
-    return to_settings(config)
+    return to_settings(cast(DictConfig, config))

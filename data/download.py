@@ -1,7 +1,6 @@
 """Missing files are downloaded by torchvision, which is imported here and nowhere else."""
 
 import contextlib
-import logging
 import os
 import socket
 import sys
@@ -19,8 +18,6 @@ from .integrity import existing
 _TIMEOUT = 20.0  # seconds without an answer; torchvision would wait for ever
 _library: Any = None  # the operators of _import_datasets live as long as this does
 
-log = logging.getLogger(__name__)
-
 
 def ensure_files(dataset: str, root: Path, files: Sequence[str], *, download: bool) -> None:
     """Make sure that `files`, relative to `root`, exist; NAME.gz stands for NAME.
@@ -36,7 +33,7 @@ def ensure_files(dataset: str, root: Path, files: Sequence[str], *, download: bo
             f"{root / missing[0]} is missing: download it with data_download=true, or point data_root=... at a folder "
             f"that holds {missing[0]}; dataset=mnist5k needs no download"
         )
-    log.info("downloading %s to %s", dataset, root)
+    print(f"downloading {dataset} to {root}", file=sys.stderr, flush=True)
     try:
         _download(dataset, root, missing)
     except Exception as error:  # network, disk, archive, torchvision itself: all of it is for the user to mend

@@ -33,6 +33,10 @@ class ImageSet:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
+    def to(self, device: torch.device | str) -> "ImageSet":
+        """The same set on the device, as bytes."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
     def subset(self, indices: Tensor) -> "ImageSet":
         """The images at `indices` (K,) int64, in that order."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])

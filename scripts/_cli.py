@@ -30,6 +30,8 @@ def main(script: Callable[[list[str]], None], about: str | None) -> int:
         script(sys.argv[1:])
     except ConfigError as error:
         return _fail(error)
+    except KeyboardInterrupt:
+        return 130
     except Exception as error:
         from lsoftmax.errors import UserError  # not above: it would import torch before the options are checked
 

@@ -47,6 +47,8 @@ def _settings_and_weights(own: dict[str, str], overrides: list[str]) -> tuple[Se
     if "weights" in own:
         return compose(overrides), Path(own["weights"])
     run = Path(own["run"])
+    if not (run / "model.safetensors").exists() and (run / "config.yaml").exists():
+        raise ConfigError(f"the run in {run} has no weights: it has not ended, or it diverged (see its result.json)")
     return from_file(run / "config.yaml", overrides), run / "model.safetensors"
 
 

@@ -13,6 +13,7 @@ import _root  # noqa: F401
 import sys
 from pathlib import Path
 
+from configs.errors import ConfigError
 from configs.settings import ROOT, compose
 from scripts import _cli
 
@@ -28,6 +29,8 @@ def plot_schedule(arguments: list[str]) -> None:
     plan = make_plan(settings)
     steps = range(plan.steps)
     rates, lambdas = [plan.lr(step) for step in steps], [plan.lam(step) for step in steps]
+    if not hasattr(settings.loss, "m"):
+        print(f"loss={settings.loss.name} takes no notice of lambda")
     for level in (10, 1, 0.1):
         step = next((step for step in steps if lambdas[step] < level), None)
         where = "never" if step is None else f"from step {step:,} on, where the learning rate is {rates[step]:g}"
@@ -55,8 +58,11 @@ def _draw(out: Path, rates: list[float], lambdas: list[float], title: str) -> No
         below.axhline(level, color="0.8", linewidth=0.8, zorder=0)
     for axes in (above, below):
         axes.grid(axis="x", color="0.9")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=150)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(out, dpi=150)
+    except (OSError, ValueError) as error:  # ValueError: a format that matplotlib does not write
+        raise ConfigError(f"out={out}: {str(error).splitlines()[0]}") from error
 
 
 if __name__ == "__main__":

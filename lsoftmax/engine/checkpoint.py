@@ -9,6 +9,7 @@ from lsoftmax.engine.files import first_line, write_atomically
 from lsoftmax.errors import UserError
 
 FORMAT = 1
+ANCHOR = "anchor.pt"  # beside it: the last planned checkpoint, to return to
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

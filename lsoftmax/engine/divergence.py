@@ -8,8 +8,16 @@ class Diverged(Exception):
 
     def __init__(self, divergence: dict[str, Any]) -> None:
         self.divergence = divergence
+        lam = divergence["lam"]
+        remedies = (
+            "try a lower learning rate (schedule.lr.base), a smaller weight decay (schedule.weight_decay) or "
+            "trainer.precision=fp32"
+            if lam is None
+            else "try a slower lambda (schedule.lam.gamma), a floor under it (schedule.lam.minimum=5), or plain "
+            "softmax first (loss=softmax, then init_from=)"
+        )
+        shown = "none" if lam is None else f"{lam:.4g}"
         super().__init__(
-            "the loss or its gradient is not finite at step {step} (lambda {lam}, lr {lr:g}, feature norm "
-            "{feature_norm:.3g}); try a slower lambda (schedule.lam.gamma), a floor under it (schedule.lam.minimum=5), "
-            "or plain softmax first (loss=softmax, then init_from=)".format(**divergence)
+            f"the loss or its gradient is not finite at step {divergence['step']} (lambda {shown}, "
+            f"lr {divergence['lr']:g}, feature norm {divergence['feature_norm']:.3g}); {remedies}"
         )

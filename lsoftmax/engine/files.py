@@ -59,7 +59,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def cannot_write(path: Path, error: BaseException) -> UserError:
-    return UserError(f"cannot write {path}: {_reason(error)}; free some space or choose another run_dir=")
+    return UserError(f"cannot write {path}: {_reason(error)}; free some space or write elsewhere (run_dir=, out=)")
 
 
 def first_line(error: BaseException) -> str:

@@ -30,7 +30,7 @@ class RunFolder:
         self.path = path
         self.identity = identity
         self.checkpoint = path / "checkpoint.pt"
-        self.anchor = path / "anchor.pt"
+        self.anchor = path / checkpoint.ANCHOR
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.jsonl"
         self.weights = path / "model.safetensors"

@@ -1,9 +1,10 @@
 """What a run says: metrics.jsonl, TensorBoard, and the terminal. It only writes what it is given."""
 
 import json
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Self, TextIO
@@ -63,6 +64,12 @@ class RunLog:
         """Forget what was logged after `step`."""
         self._close_files()
         self._open_files(step)
+        self._start, self._since = step, time.monotonic()
+
+    def tick(self, step: int) -> None:
+        """The bar moves with every step, from the loop's own count."""
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
 
     def say(self, text: str) -> None:
         """A line on the terminal, above the progress bar."""
@@ -70,8 +77,12 @@ class RunLog:
             return
         if self._bar is not None:
             self._bar.write(text, file=self._stream)
-        else:
+            return
+        try:
             print(text, file=self._stream, flush=True)
+        except BrokenPipeError:  # the reader has gone (| head): the run goes on, silently
+            self._quiet = True
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
     def write(self, record: dict[str, Any]) -> None:
         """One logged step, to all three places."""
@@ -81,8 +92,7 @@ class RunLog:
                 if key != "step" and value is not None:
                     self._board.add_scalar(f"{_theme(key)}/{key}", value, record["step"])
         if self._bar is not None:
-            self._bar.n = record["step"]
-            self._bar.set_postfix_str(_brief(record))
+            self._bar.set_postfix_str(_brief(record, ("loss", "test_error", "lam")))
         if self._bar is None or "test_error" in record:
             self.say(f"step {record['step']:>6}/{self._steps}  {_brief(record)}{self._eta(record['step'])}")
 
@@ -121,18 +131,20 @@ def duration(seconds: float) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
-def _brief(record: dict[str, Any]) -> str:
+SHOWN = {
+    "loss": "loss {:.4f}",
+    "train_error": "train {:.1f} %",
+    "test_error": "test error {:.2f} %",
+    "lam": "lambda {:.3g}",
+    "lr": "lr {:g}",
+    "target_angle": "angle {:.0f}",
+    "images_per_s": "{:.0f} images/s",
+}
+
+
+def _brief(record: dict[str, Any], keys: Iterable[str] = SHOWN) -> str:
     """The few numbers that a person follows."""
-    shown = [
-        ("loss", "loss {:.4f}"),
-        ("train_error", "train {:.1f} %"),
-        ("test_error", "test error {:.2f} %"),
-        ("lam", "lambda {:.3g}"),
-        ("lr", "lr {:g}"),
-        ("target_angle", "angle {:.0f}"),
-        ("images_per_s", "{:.0f} images/s"),
-    ]
-    return "  ".join(text.format(record[key]) for key, text in shown if record.get(key) is not None)
+    return "  ".join(SHOWN[key].format(record[key]) for key in keys if record.get(key) is not None)
 
 
 def _theme(key: str) -> str:

@@ -15,8 +15,8 @@ class Plan:
     lam: Callable[[int], float]
     momentum: float
     weight_decay: float
-    classifier_lr_factor: float = 1.0
-    classifier_weight_decay: float | None = None  # None: as all weights
+    classifier_lr_factor: float
+    classifier_weight_decay: float | None  # None: as all weights
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ def _record(
         "divergences": progress.divergences,
         "seconds": round(seconds, 3),
         "images_per_s": round(progress.step * trainer.plan.batch_size / seconds, 1),
-        "precision": options.precision,
+        "precision": "+".join(progress.precisions),
         "compile": options.compile,
         "channels_last": options.channels_last,
         "deterministic": options.deterministic,

@@ -26,11 +26,16 @@ class Progress:
     divergences: list[dict[str, Any]] = field(default_factory=list)
     restarts: int = 0  # how often the process was started again
     seconds: float = 0.0
+    precisions: list[str] = field(default_factory=list)  # all that were used, in order
 
     @property
     def written(self) -> int:
         """Up to which step the log is complete."""
         return self.step if self.pending is None else self.step - 1
+
+
+class OtherData(UserError):
+    """The checkpoint was made on other data."""
 
 
 class RunState:
@@ -69,9 +74,10 @@ class RunState:
         checkpoint.save(path, state)
 
     def load(self, path: Path) -> bool:
-        """Whether it was a planned one. UserError if it is damaged or does not fit."""
+        """Whether it was a planned one. UserError if it is damaged or does not fit, OtherData for other data."""
         state = checkpoint.load(path)
         try:
+            self._check_data(path, state["data_sha256"])
             self.backbone.load_state_dict(state["backbone"])
             self.criterion.load_state_dict(state["criterion"])
             load_optimizer(self.optimizer, state["optimizer"])
@@ -84,11 +90,9 @@ class RunState:
                 f"the checkpoint {path} does not fit this run ({reason}); delete it to start anew"
             ) from error
 
-    def check_data(self, path: Path) -> None:
-        """UserError if the checkpoint was made on other data."""
-        there = str(checkpoint.load(path).get("data_sha256", "unknown"))
+    def _check_data(self, path: Path, there: str) -> None:
         if there != self.data_sha256:
-            raise UserError(
+            raise OtherData(
                 f"the checkpoint {path} was made on other data (sha256 {there[:12]}, now {self.data_sha256[:12]}); "
                 "choose another run_dir=, or trainer.overwrite=true to start anew"
             )

@@ -8,15 +8,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from lsoftmax.engine.checkpoint import ANCHOR
 from lsoftmax.engine.divergence import Diverged
 from lsoftmax.engine.evaluation import Batches, Evaluation, evaluate
-from lsoftmax.engine.files import link_or_copy
+from lsoftmax.engine.files import first_line, link_or_copy
 from lsoftmax.engine.guard import Guard, gradient_norm
 from lsoftmax.engine.log import RunLog
 from lsoftmax.engine.optimizer import build_optimizer, set_learning_rate
 from lsoftmax.engine.plan import Plan, TrainerOptions
 from lsoftmax.engine.signals import Interrupted, StopRequest
-from lsoftmax.engine.state import Progress, RunState
+from lsoftmax.engine.state import OtherData, Progress, RunState
 from lsoftmax.errors import UserError
 from lsoftmax.losses import Criterion
 
@@ -60,7 +61,7 @@ class Trainer:
     ) -> None:
         self.backbone, self.criterion, self.loader, self.sets = backbone, criterion, loader, sets
         self.plan, self.options = plan, options
-        self.path, self.anchor = path, path.with_name("anchor.pt")
+        self.path, self.anchor = path, path.with_name(ANCHOR)
         self.device = next(criterion.parameters()).device
         if options.channels_last:
             backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -86,13 +87,14 @@ class Trainer:
         if not self.path.exists():
             return False
         try:
-            self.state.check_data(self.path)
-        except UserError:
+            planned = self.state.load(self.path)
+        except OtherData:
             if not self.options.overwrite:
                 raise
-            self.path.unlink()
+            for path in (self.path, self.anchor):
+                path.unlink(missing_ok=True)
             return False
-        if self.state.load(self.path):
+        if planned or not self.anchor.exists():
             self._anchor()  # a kill may have come between the checkpoint and its anchor
         self.progress.restarts += 1
         return True
@@ -101,6 +103,8 @@ class Trainer:
         """Train to the last step. Raises Interrupted (saved first) or Diverged (nothing saved)."""
         if not self.path.exists():
             self._save(planned=True)  # so that there always is a good state to return to
+        if self.options.precision not in self.progress.precisions:
+            self.progress.precisions.append(self.options.precision)
         self._restart_clocks()
         try:
             while True:
@@ -111,6 +115,7 @@ class Trainer:
                 self._save_if_due()
                 stop.check()
                 self._step()
+                log.tick(self.progress.step)
                 if self._logs_now():
                     self._stop_if_broken(log)
         except Interrupted:
@@ -126,7 +131,7 @@ class Trainer:
         if self.options.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.options.precision == "bf16"):
-            features = self.features(images)
+            features = self._forward(images)
             loss = self.criterion(features, labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -137,6 +142,17 @@ class Trainer:
             statistics = self.criterion.statistics(features.detach(), labels)
             self.progress.pending = self._record(step, {"loss": loss.detach(), **statistics, "gradient_norm": norm})
         self.optimizer.step()
+
+    def _forward(self, images: Tensor) -> Tensor:
+        try:
+            return self.features(images)
+        except Exception as error:
+            if not (self.options.compile and type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))):
+                raise
+            reason = first_line(error)
+            raise UserError(
+                f"trainer.compile=true does not work here ({reason}); install a C++ compiler, or trainer.compile=false"
+            ) from error
 
     def _measure(self, log: RunLog, stop: StopRequest) -> None:
         """Evaluate where it is due, write the line of a logged step. Repeatable: a resumed run may have to."""

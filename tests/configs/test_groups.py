@@ -29,7 +29,7 @@ def test_every_file_of_every_group_composes(choice: str) -> None:
 
 def test_there_is_no_folder_of_configs_but_the_groups() -> None:
     folders = {path.name for path in Path(ROOT, "configs").iterdir() if path.is_dir() and any(path.glob("*.yaml"))}
-    assert folders - {"table", "figure", "study"} == set(GROUPS)
+    assert folders - {"table", "figure", "study", "profile"} == set(GROUPS)
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -34,6 +34,8 @@ class Lines(list[dict[str, Any]]):
 
     def say(self, text: str) -> None: ...
 
+    def tick(self, step: int) -> None: ...
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Any:

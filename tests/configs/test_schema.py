@@ -77,7 +77,7 @@ BAD: dict[str, tuple[str, list[Any]]] = {
     "schedule.classifier.lr_factor": number(),
     "schedule.classifier.weight_decay": number(null=True),
     "trainer.log_every": whole(1),
-    "trainer.eval_every": whole(1),
+    "trainer.eval_every": whole(1, null=True),
     "trainer.checkpoint_every": whole(1),
     "trainer.checkpoint_minutes": positive(),
     "trainer.eval_batch_size": whole(1),

@@ -31,6 +31,8 @@ PLAN = {
     "lam": lambda step: max(0.5, 10.0 - step),
     "momentum": 0.9,
     "weight_decay": 0.01,
+    "classifier_lr_factor": 1.0,
+    "classifier_weight_decay": None,
 }
 OPTIONS = {
     "log_every": 3,

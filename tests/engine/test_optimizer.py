@@ -11,7 +11,8 @@ from lsoftmax.engine.plan import Plan
 
 def make_plan(**changes) -> Plan:
     values = {"steps": 10, "batch_size": 4, "lr": lambda step: 0.1, "lam": lambda step: 0.0, "momentum": 0.9}
-    return Plan(**({"weight_decay": 0.01} | values | changes))
+    classifier = {"classifier_lr_factor": 1.0, "classifier_weight_decay": None}
+    return Plan(**({"weight_decay": 0.01} | values | classifier | changes))
 
 
 @pytest.fixture

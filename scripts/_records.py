@@ -1,0 +1,46 @@
+"""The committed records of finished runs: outputs/results/runs/*.json, small ones apart."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from configs.settings import ROOT
+
+Record = dict[str, Any]
+
+
+def folder(profile: str) -> Path:
+    results = ROOT / "outputs" / "results"
+    return results / "runs" if profile == "full" else results / profile / "runs"
+
+
+def read_records(profile: str) -> dict[str, Record]:
+    """By config_sha256: what was asked makes a run what it is."""
+    found = {}
+    for path in sorted(folder(profile).glob("*.json")):
+        record = json.loads(path.read_text())
+        found[record["config_sha256"]] = record
+    return found
+
+
+def keep(record: Record, profile: str) -> Path:
+    """Write the record where the tables look for it."""
+    from lsoftmax.engine.files import write_json
+
+    loss = record["loss"]
+    margin = f"_m{loss['m']}" if "m" in loss else ""
+    name = (
+        f"{record['dataset']['name']}_{loss['name']}{margin}_seed{record['seed']}_{record['config_sha256'][:10]}.json"
+    )
+    folder(profile).mkdir(parents=True, exist_ok=True)
+    write_json(folder(profile) / name, record)
+    return folder(profile) / name
+
+
+def verdict(record: Record) -> str:
+    """finished, diverged or collapsed: predicts one class, or train error above half of chance's."""
+    if record["status"] != "finished":
+        return str(record["status"])
+    chance = 100 * (1 - 1 / record["num_classes"])
+    collapsed = record["predicted_classes"] == 1 or record["train_error"] > chance / 2
+    return "collapsed" if collapsed else "finished"

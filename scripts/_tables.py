@@ -1,0 +1,131 @@
+"""Records -> a table as Markdown and CSV: the paper's number, ours as mean ± std (n), the difference, what failed."""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lsoftmax.engine.folder import identity_sha256
+from lsoftmax.metrics import paired_difference
+from scripts._plan import RECIPES, Cell
+from scripts._records import Record, verdict
+
+Results = dict[tuple[str, str, str], list[Record]]  # (row, column, recipe) -> the runs that there are
+
+
+def collect(cells: Sequence[Cell], records: dict[str, Record]) -> Results:
+    """Only records of exactly what the table asks for count."""
+    found: Results = {}
+    for cell in cells:
+        record = records.get(identity_sha256(cell.identity))
+        found.setdefault((cell.row, cell.column, cell.recipe), []).extend([record] if record else [])
+    return found
+
+
+def markdown(table: dict[str, Any], results: Results, command: str, note: str) -> str:
+    """The whole table, with the command that fills it and where the numbers come from."""
+    lines = [f"# {table['title']}", "", f"`{command}`", "", *([note, ""] if note else [])]
+    for column in table["columns"]:
+        lines += [f"## {column['label']}", "", *_column(table, column["label"], results), ""]
+    lines += _provenance([record for runs in results.values() for record in runs])
+    return "\n".join(lines) + "\n"
+
+
+def comma_separated(table: dict[str, Any], results: Results) -> str:
+    """A line per row, column and recipe."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["column", "method", "paper", "recipe", "mean", "std", "n", "diverged", "collapsed", "values"])
+    for index, column in enumerate(table["columns"]):
+        for row in table["published"]:
+            writer.writerow([column["label"], row["label"], row["numbers"][index]])
+        for row in table["rows"]:
+            for recipe in RECIPES:
+                runs = results[row["label"], column["label"], recipe]
+                values, failed = _values(runs, table["metric"]), [verdict(run) for run in runs]
+                mean = statistics.mean(values) if values else None
+                std = statistics.stdev(values) if len(values) > 1 else None
+                counts = [len(values), failed.count("diverged"), failed.count("collapsed")]
+                cells = [column["label"], row["label"], row["numbers"][index], recipe, mean, std, *counts, values]
+                writer.writerow(cells)
+    return out.getvalue()
+
+
+def _column(table: dict[str, Any], column: str, results: Results) -> list[str]:
+    index = [c["label"] for c in table["columns"]].index(column)
+    head = "| method | paper | " + " | ".join(f"ours, {r} | difference | against softmax" for r in RECIPES) + " |"
+    lines = [head, "|---|---:|" + "---:|---:|---|" * len(RECIPES)]
+    for row in table["published"]:
+        lines.append(f"| {row['label']} | {_number(row['numbers'][index])} |" + " | | |" * len(RECIPES))
+    for row in table["rows"]:
+        paper = row["numbers"][index]
+        cells = [_ours(row["label"], column, recipe, paper, results, table["metric"]) for recipe in RECIPES]
+        lines.append(f"| **{row['label']}** | {_number(paper)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _ours(row: str, column: str, recipe: str, paper: float | None, results: Results, metric: str) -> str:
+    """mean ± std (n), the difference to the paper, and the paired comparison with softmax on the same images."""
+    runs = results[row, column, recipe]
+    values = _values(runs, metric)
+    failed = [word for word in map(verdict, runs) if word != "finished"]
+    said = f"; {len(failed)} {', '.join(sorted(set(failed)))}" if failed else ""
+    if not values:
+        return f"{'not run' if not runs else 'no number'}{said} | | "
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    mean = statistics.mean(values)
+    ours = f"{mean:.2f}{spread} ({len(values)}{said})"
+    difference = "" if paper is None else f"{mean - paper:+.2f}"
+    return f"{ours} | {difference} | {_against(results['Softmax', column, recipe], runs, row)}"
+
+
+def _against(softmax: list[Record], runs: list[Record], row: str) -> str:
+    if row == "Softmax" or not softmax or not runs:
+        return ""
+    first, second = _wrong(softmax), _wrong(runs)
+    if first.shape[1:] != second.shape[1:] or 0 in (*first.shape, *second.shape):
+        return ""
+    gain = paired_difference(first, second)
+    return f"{-gain.difference:+.2f} [{-gain.high:+.2f}, {-gain.low:+.2f}]"
+
+
+def _wrong(runs: list[Record]) -> Tensor:
+    """(S, N) bool: which test images each run got wrong; only of runs that have a test error."""
+    runs = [run for run in runs if run["wrong"] is not None]
+    wrong = torch.zeros(len(runs), runs[0]["test_images"] if runs else 0, dtype=torch.bool)
+    for index, run in enumerate(runs):
+        wrong[index, run["wrong"]] = True
+    return wrong
+
+
+def _values(runs: list[Record], metric: str) -> list[float]:
+    """A collapsed run counts with its number; a diverged one has none, and is counted beside."""
+    return [run[metric] for run in runs if run[metric] is not None]
+
+
+def _number(value: float | None) -> str:
+    return "N/A" if value is None else f"{value:.2f}"
+
+
+def _provenance(runs: list[Record]) -> list[str]:
+    if not runs:
+        return ["No run of this table has been made yet."]
+    seconds = sum(run["seconds"] for run in {run["config_sha256"]: run for run in runs}.values())
+    parts = {
+        "device": {f"{run['device']}, {run['threads']} threads" for run in runs},
+        "torch": {run["versions"]["torch"] for run in runs},
+        "precision": {run["precision"] for run in runs},
+        "data": {run["dataset_sha256"][:12] for run in runs},
+        "code": {str(run["versions"]["git"]) for run in runs},
+    }
+    said = "; ".join(f"{name} {', '.join(sorted(values))}" for name, values in parts.items())
+    meaning = (
+        "Test error of the last step in percent, mean ± standard deviation (runs). `difference` is ours minus the "
+        "paper's; `against softmax` ours minus our softmax on the same test images, with a bootstrap's 95 % interval "
+        "over seeds and images. `paper` is Section 5.1 with the authors' lambda, `best` what the bare command runs."
+    )
+    return [meaning, "", f"{said}; {seconds / 3600:.2f} hours in all."]
