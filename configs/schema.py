@@ -140,7 +140,7 @@ class CosFace:
 @dataclass
 class ArcFace:
     name: str = option("arcface")
-    m: float = option("a number >= 0 and < pi (radians)", lambda value: 0 <= value < math.pi)
+    m: float = option("a number >= 0 and < pi/2 (radians)", lambda value: 0 <= value < math.pi / 2)
     s: float = option(**above_zero())
 
 

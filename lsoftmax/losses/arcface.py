@@ -4,7 +4,7 @@
 
 cos(theta + m) would rise again beyond theta + m = pi. There the target's value is cos(theta) - m sin(m), as in the
 authors' code (insightface, without "easy margin") and pytorch-metric-learning: it goes on falling, with a step down
-from -1 to -cos(m) - m sin(m) at theta = pi - m.
+from -1 to -cos(m) - m sin(m) at theta = pi - m. (From m = 2.33 on the step would lead up: m is kept below pi / 2.)
 """
 
 import math
@@ -38,7 +38,7 @@ def arcface_logits(features: Tensor, weight: Tensor, labels: Tensor, *, s: float
         weight: (C, D), of the features' dtype (under autocast any floating dtype).
         labels: (N,), int64, in 0..C-1.
         s: the scale > 0; 64 in the paper.
-        m: the margin in radians, in [0, pi); 0.5 in the paper, 0 is softmax of scaled cosines.
+        m: the margin in radians, in [0, pi / 2); 0.5 in the paper, 0 is softmax of scaled cosines.
 
     Returns:
         (N, C) logits in float32 or better. A zero feature or weight has the cosine 0, and finite gradients.
@@ -76,4 +76,4 @@ class ArcFace(ScaledMargin):
 
 
 def _check_m(m: float) -> None:
-    check_number("m", m, below=math.pi)
+    check_number("m", m, below=math.pi / 2)

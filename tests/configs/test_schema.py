@@ -147,7 +147,7 @@ def test_a_bad_value_is_an_error_that_names_key_value_and_what_is_accepted(
 
 # The margins of these losses are real numbers; the others' are whole ones.
 MARGINS = [("cosface", "a number >= 0", bad) for bad in number()[1]]
-MARGINS += [("arcface", "a number >= 0 and < pi", bad) for bad in [*number()[1], math.pi, 28.6]]
+MARGINS += [("arcface", "a number >= 0 and < pi/2", bad) for bad in [*number()[1], math.pi / 2, 28.6]]
 
 
 @pytest.mark.parametrize(("loss", "accepted", "value"), MARGINS)
@@ -165,8 +165,8 @@ def test_every_loss_has_a_file_of_its_name(values: Values, loss: str) -> None:
 
 
 @pytest.mark.parametrize("loss", ["lsoftmax", "asoftmax", "cosface", "arcface"])
-def test_a_sweep_over_m_suits_every_loss_with_an_angular_margin(loss: str) -> None:
-    assert [compose([f"loss={loss}", f"loss.m={m}"]).loss.m for m in (1, 2, 3)] == [1, 2, 3]
+def test_every_angular_margin_is_called_m(loss: str) -> None:
+    assert compose([f"loss={loss}", "loss.m=1"]).loss.m == 1
 
 
 # One for each way a text can become a value: the error shows what was typed.
