@@ -107,9 +107,41 @@ class Softmax:
 
 @dataclass
 class LSoftmax:
+    """L-Softmax, and A-Softmax, which has the same keys."""
+
     name: str = option("lsoftmax")
     m: int = option(**whole(1))
     gradient: str = option(**choice("exact", "norms_live", "detached"))
+
+
+@dataclass
+class Hinge:
+    name: str = option("hinge")
+    form: str = option(**choice("one_vs_all", "crammer_singer"))
+    norm: str = option(**choice("l1", "l2"))
+
+
+@dataclass
+class PairTerm:
+    """Softmax with a contrastive or a triplet term."""
+
+    name: str = option("contrastive or triplet")
+    margin: float = option(**number(0))
+    balance: float = option(**number(0))
+
+
+@dataclass
+class CosFace:
+    name: str = option("cosface")
+    m: float = option(**number(0))
+    s: float = option(**above_zero())
+
+
+@dataclass
+class ArcFace:
+    name: str = option("arcface")
+    m: float = option("a number >= 0 and < pi/2 (radians)", lambda value: 0 <= value < math.pi / 2)
+    s: float = option(**above_zero())
 
 
 @dataclass
@@ -188,7 +220,14 @@ DATASETS: dict[str, type] = {
     **dict.fromkeys(("mnist5k", "mnist", "cifar10", "cifar10+", "cifar100"), Dataset),
     "synthetic": SyntheticDataset,
 }
-LOSSES: dict[str, type] = {"softmax": Softmax, "lsoftmax": LSoftmax}
+LOSSES: dict[str, type] = {
+    "softmax": Softmax,
+    **dict.fromkeys(("lsoftmax", "asoftmax"), LSoftmax),
+    "hinge": Hinge,
+    **dict.fromkeys(("contrastive", "triplet"), PairTerm),
+    "cosface": CosFace,
+    "arcface": ArcFace,
+}
 VARIANTS = {"dataset": DATASETS, "loss": LOSSES}
 
 

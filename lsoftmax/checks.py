@@ -1,5 +1,6 @@
 """Wrong arguments are named before any arithmetic: which one, its value, what is accepted."""
 
+import math
 from typing import Literal
 
 import torch
@@ -15,20 +16,45 @@ def check_arguments(
     check_m(m)
     check_lam(lam)
     check_gradient(gradient)
+    check_tensors(features, weight, labels)
+
+
+def check_tensors(features: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None) -> None:
+    """(N, D) and (C, D) of one floating dtype, (N,) int64 in range, (C,) or None."""
     if features.ndim != 2 or weight.ndim != 2 or features.shape[1] != weight.shape[1]:
         shapes = f"features {tuple(features.shape)} and weight {tuple(weight.shape)}"
         raise ValueError(f"features must be (N, D) and weight (C, D) with the same D, got {shapes}")
-    if labels.shape != features.shape[:1]:
-        raise ValueError(f"labels must be (N,) = ({features.shape[0]},), got {tuple(labels.shape)}")
-    if labels.dtype != torch.int64:
-        raise TypeError(f"labels must be int64, got {labels.dtype}")
-    for name, tensor in (("features", features), ("weight", weight)):
-        if not tensor.dtype.is_floating_point:
-            raise TypeError(f"{name} must have a floating dtype, got {tensor.dtype}")
+    _check_batch(features, labels)
+    _check_floating("weight", weight)
+    if bias is not None:
+        if bias.shape != weight.shape[:1]:
+            raise ValueError(f"bias must be (C,) = ({weight.shape[0]},) or None, got {tuple(bias.shape)}")
+        if bias.dtype != weight.dtype:
+            raise TypeError(f"bias must have the weight's dtype {weight.dtype}, got {bias.dtype}")
     mixes = torch.is_autocast_enabled(features.device.type) and torch.float64 not in (features.dtype, weight.dtype)
     if features.dtype != weight.dtype and not mixes:
         raise TypeError(f"features and weight must share a dtype, got {features.dtype} and {weight.dtype}")
     check_labels(labels, weight.shape[0])
+
+
+def check_pairs(features: Tensor, labels: Tensor) -> None:
+    """(N, D) floating and (N,) int64, whose values only have to be equal or not: any class ids will do."""
+    if features.ndim != 2:
+        raise ValueError(f"features must be (N, D), got {tuple(features.shape)}")
+    _check_batch(features, labels)
+
+
+def _check_batch(features: Tensor, labels: Tensor) -> None:
+    if labels.shape != features.shape[:1]:
+        raise ValueError(f"labels must be (N,) = ({features.shape[0]},), got {tuple(labels.shape)}")
+    if labels.dtype != torch.int64:
+        raise TypeError(f"labels must be int64, got {labels.dtype}")
+    _check_floating("features", features)
+
+
+def _check_floating(name: str, tensor: Tensor) -> None:
+    if not tensor.dtype.is_floating_point:
+        raise TypeError(f"{name} must have a floating dtype, got {tensor.dtype}")
 
 
 def check_lam(lam: float | Tensor) -> None:
@@ -44,6 +70,27 @@ def check_gradient(gradient: str) -> None:
     """ValueError unless it is one of `Gradient`."""
     if gradient not in ("exact", "norms_live", "detached"):
         raise ValueError(f"gradient must be exact, norms_live or detached, got {gradient!r}")
+
+
+def check_reduction(reduction: str) -> None:
+    """ValueError unless it is one of `Reduction`."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be mean, sum or none, got {reduction!r}")
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """ValueError unless the value is among the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} must be {' or '.join(choices)}, got {value!r}")
+
+
+def check_number(name: str, value: float, *, above: float | None = None, below: float = math.inf) -> None:
+    """ValueError unless it is a number (no bool) > `above`, or >= 0 if that is None, and < `below`; nan is none."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and (value >= 0 if above is None else value > above) and value < below):
+        accepted = ">= 0" if above is None else f"> {above:g}"
+        most = "" if below == math.inf else f" and < {below:g}"
+        raise ValueError(f"{name} must be a finite number {accepted}{most}, got {value!r}")
 
 
 def check_labels(labels: Tensor, num_classes: int) -> None:

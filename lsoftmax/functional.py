@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lsoftmax.checks import Gradient, Reduction, check_arguments
+from lsoftmax.checks import Gradient, Reduction, check_arguments, check_reduction
 from lsoftmax.margin import compute_dtype, psi_and_slope
 
 
@@ -79,8 +79,7 @@ def lsoftmax_cross_entropy(
         0-dim tensor, or (N,) for reduction="none".
     """
     check_arguments(features, weight, labels, m, lam, gradient)
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be mean, sum or none, got {reduction!r}")
+    check_reduction(reduction)
     if m == 1:
         logits = F.linear(features, weight)
         return F.cross_entropy(logits.to(compute_dtype(logits.dtype)), labels, reduction=reduction)

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lsoftmax.functional import target_cosine
+from lsoftmax.losses.targets import strongest_rival, target_of
 
 
 class Criterion(nn.Module):
@@ -75,7 +76,4 @@ def _quantile(ordered: Tensor, q: float) -> Tensor:
 
 def _wins(logits: Tensor, labels: Tensor) -> Tensor:
     """(N,) bool: the target logit beats the strongest rival."""
-    index = labels.unsqueeze(1)
-    target = logits.gather(1, index).squeeze(1)
-    rival = logits.scatter(1, index, -torch.inf).amax(dim=1)
-    return target > rival
+    return target_of(logits, labels) > strongest_rival(logits, labels)

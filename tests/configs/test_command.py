@@ -249,7 +249,7 @@ def test_help_shows_groups_keys_and_commands() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     for words in (
         "dataset: cifar10, cifar10+",
-        "loss: lsoftmax, lsoftmax_m2, softmax",
+        "loss: arcface, asoftmax, contrastive, cosface, hinge, lsoftmax, lsoftmax_m2, softmax, triplet",
         "python train.py -m loss.m=1,2,3,4",
         "m: 4",
     ):

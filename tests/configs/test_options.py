@@ -1,7 +1,7 @@
 """No dead option: each key reaches what it is for."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 import data
 from assemble import build_network, evaluation_batches, load_data, make_plan, make_trainer
 from configs import compose
-from configs.schema import Schedule, Settings, Trainer, all_keys
+from configs.schema import LOSSES, Schedule, Settings, Trainer, all_keys
 from data import ImageSet, Splits, training_mean
 
 CPU = torch.device("cpu")
@@ -190,9 +190,28 @@ def test_every_key_of_the_model_changes_the_network(small: Settings, images: Ima
     assert network(changed(f"{key}={NETWORK[key]}"), images)[0] != network(small, images)[0]
 
 
-def test_the_margin_and_its_gradient_reach_the_loss(images: ImageSet) -> None:
-    _, criterion = build_network(changed("loss.m=3", "loss.gradient=detached"), images, CPU)
-    assert (criterion.m, criterion.gradient) == (3, "detached")
+LOSS = {
+    "loss=lsoftmax": {"m": 3, "gradient": "detached"},
+    "loss=asoftmax": {"m": 3, "gradient": "detached"},
+    "loss=hinge": {"form": "crammer_singer", "norm": "l2"},
+    "loss=contrastive": {"margin": 3.5, "balance": 0.7},
+    "loss=triplet": {"margin": 0.3, "balance": 0.7},
+    "loss=cosface": {"m": 0.1, "s": 12.5},
+    "loss=arcface": {"m": 0.1, "s": 12.5},
+}
+
+
+def test_every_key_of_every_loss_is_set_below() -> None:
+    keys = {f"loss={name}": {item.name for item in fields(cls)} - {"name"} for name, cls in LOSSES.items()}
+    assert {choice: set(values) for choice, values in LOSS.items()} == {key: has for key, has in keys.items() if has}
+
+
+@pytest.mark.parametrize("choice", LOSS)
+def test_every_key_of_a_loss_reaches_it(choice: str, images: ImageSet) -> None:
+    without_m = [option for option in SMALL if option != "loss.m=2"]
+    settings = compose([*without_m, choice, *(f"loss.{key}={value}" for key, value in LOSS[choice].items())])
+    _, criterion = build_network(settings, images, CPU)
+    assert {key: getattr(criterion, key) for key in LOSS[choice]} == LOSS[choice]
 
 
 def test_the_seed_makes_the_weights(images: ImageSet) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from assemble import load_data, make_trainer
 from configs import ROOT, compose
-from configs.schema import Settings
+from configs.schema import LOSSES, Settings
 from data import training_mean
 from lsoftmax.engine.signals import StopRequest
 
@@ -107,7 +107,7 @@ def test_every_debug_recipe_trains(debug: str, tmp_path: Path) -> None:
     check(train(compose([f"debug={debug}", *standing_in("mnist5k")]), tmp_path))
 
 
-@pytest.mark.parametrize("loss", ["softmax", "lsoftmax"])
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("trainer", ["trainer.precision=bf16", "trainer.channels_last=true"])
 def test_every_loss_trains_in_every_way(loss: str, trainer: str, tmp_path: Path) -> None:
     check(train(compose([*standing_in("mnist"), f"loss={loss}", trainer]), tmp_path))

@@ -1,5 +1,6 @@
 """A bad value for every key: the error names the key, the value and what is accepted, in one line."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,7 @@ def choice(*names: str, null: bool = False) -> tuple[str, list[Any]]:
 
 
 DATASETS = ("mnist5k", "mnist", "cifar10", "cifar10+", "cifar100", "synthetic")
+LOSSES = ("softmax", "lsoftmax", "asoftmax", "hinge", "contrastive", "triplet", "cosface", "arcface")
 MODELS = ("mnist_2d", "mnist", "cifar10", "cifar100", "face", "caffe_mnist", "caffe_cifar10")
 BAD: dict[str, tuple[str, list[Any]]] = {
     "dataset.name": choice(*DATASETS),
@@ -54,9 +56,14 @@ BAD: dict[str, tuple[str, list[Any]]] = {
     "model.after_fc": choice("bn_prelu", "bn", "none", null=True),
     "model.filters": ("a list of integers >= 1", [3, "a", [0], [1.0], [None], [[1]], [True], {"a": 1}, []]),
     "model.input_size": ("[height, width]", [28, "a", [28], [28, 28, 28], [28, 0], [28.0, 28], [28, None], {"a": 1}]),
-    "loss.name": choice("softmax", "lsoftmax"),
+    "loss.name": choice(*LOSSES),
     "loss.m": whole(1),
     "loss.gradient": choice("exact", "norms_live", "detached"),
+    "loss.form": choice("one_vs_all", "crammer_singer"),
+    "loss.norm": choice("l1", "l2"),
+    "loss.margin": number(),
+    "loss.balance": number(),
+    "loss.s": positive(),
     "schedule.steps": whole(1),
     "schedule.batch_size": whole(2),
     "schedule.lr.base": (positive()[0], [*positive()[1], HUGE]),
@@ -99,9 +106,17 @@ BAD: dict[str, tuple[str, list[Any]]] = {
 CASES = [pytest.param(key, value, id=f"{key}={str(value)[:30]!r}") for key, (_, bad) in BAD.items() for value in bad]
 
 
-def with_value(values: Values, key: str, value: Any) -> dict[str, Any]:
-    synthetic = key in ("dataset.like", "dataset.test_images")
-    everything = values("dataset=synthetic") if synthetic else values()
+# Keys that the default configuration lacks, and a choice that has them.
+HOMES = {
+    **dict.fromkeys(("dataset.like", "dataset.test_images"), "dataset=synthetic"),
+    **dict.fromkeys(("loss.form", "loss.norm"), "loss=hinge"),
+    **dict.fromkeys(("loss.margin", "loss.balance"), "loss=triplet"),
+    "loss.s": "loss=cosface",
+}
+
+
+def with_value(values: Values, key: str, value: Any, *home: str) -> dict[str, Any]:
+    everything = values(*(home or ([HOMES[key]] if key in HOMES else [])))
     *path, name = key.split(".")
     group = everything
     for part in path:
@@ -128,6 +143,30 @@ def test_a_bad_value_is_an_error_that_names_key_value_and_what_is_accepted(
     assert str(error.value).startswith(f"{key} must be {BAD[key][0]}")
     assert str(error.value).endswith(f", got {value!r}")
     assert "\n" not in str(error.value)
+
+
+# The margins of these losses are real numbers; the others' are whole ones.
+MARGINS = [("cosface", "a number >= 0", bad) for bad in number()[1]]
+MARGINS += [("arcface", "a number >= 0 and < pi/2", bad) for bad in [*number()[1], math.pi / 2, 28.6]]
+
+
+@pytest.mark.parametrize(("loss", "accepted", "value"), MARGINS)
+def test_a_bad_real_margin_is_an_error_that_names_key_value_and_what_is_accepted(
+    values: Values, loss: str, accepted: str, value: Any
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        to_settings(OmegaConf.create(with_value(values, "loss.m", value, f"loss={loss}")))
+    assert str(error.value).startswith(f"loss.m must be {accepted}") and str(error.value).endswith(f", got {value!r}")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_has_a_file_of_its_name(values: Values, loss: str) -> None:
+    assert values(f"loss={loss}")["loss"]["name"] == loss
+
+
+@pytest.mark.parametrize("loss", ["lsoftmax", "asoftmax", "cosface", "arcface"])
+def test_every_angular_margin_is_called_m(loss: str) -> None:
+    assert compose([f"loss={loss}", "loss.m=1"]).loss.m == 1
 
 
 # One for each way a text can become a value: the error shows what was typed.
@@ -164,6 +203,8 @@ def test_null_is_a_value_where_the_table_says_so(values: Values, key: str) -> No
 
 LIMITS = [
     ("loss.m", 1),
+    ("loss.margin", 0),
+    ("loss.balance", 0),
     ("schedule.steps", 1),
     ("schedule.batch_size", 2),
     ("schedule.momentum", 0),
@@ -184,7 +225,7 @@ def test_the_last_good_value_of_a_range_is_accepted(values: Values, key: str, va
     assert to_settings(OmegaConf.create(with_value(values, key, value)))
 
 
-@pytest.mark.parametrize("key", [key for key in BAD if key not in ("dataset.like", "dataset.test_images")])
+@pytest.mark.parametrize("key", BAD)
 def test_a_key_that_was_deleted_is_missing(values: Values, key: str) -> None:
     everything = with_value(values, key, None)
     *path, name = key.split(".")

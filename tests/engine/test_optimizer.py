@@ -26,9 +26,8 @@ def criterion(network):
 
 
 @pytest.fixture
-def with_bias(criterion):
-    criterion.bias = torch.nn.Parameter(torch.zeros(10))
-    return criterion
+def with_bias(network):
+    return losses.create("hinge", network.feature_size, 10)
 
 
 def group_of(optimizer, parameter):

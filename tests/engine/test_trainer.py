@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from lsoftmax.losses import LOSSES
 from lsoftmax.losses.lsoftmax import LSoftmax
 
 
-@pytest.mark.parametrize("loss", ["lsoftmax", "softmax"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_training_lowers_the_loss(tools, tmp_path, loss):
     tools.go(tools.trainer(tmp_path, loss=loss, steps=60, lr=lambda step: 0.02, lam=lambda step: 5.0))
     losses = [line["loss"] for line in tools.lines(tmp_path)]

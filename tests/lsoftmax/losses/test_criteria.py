@@ -8,8 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from configs.schema import LOSSES as CONFIGURED
 from lsoftmax import lsoftmax_cross_entropy, lsoftmax_logits
 from lsoftmax.losses import LOSSES, create
+from lsoftmax.losses.hinge import Hinge
+from lsoftmax.losses.targets import strongest_rival, target_of
 
 STATISTICS = {
     *("train_error", "target_angle", "target_angle_q05", "target_angle_q50", "target_angle_q95", "positive_psi"),
@@ -18,7 +21,7 @@ STATISTICS = {
 }
 
 
-@pytest.fixture(params=["softmax", "lsoftmax"])
+@pytest.fixture(params=LOSSES)
 def criterion(request):
     return create(request.param, 16, 7)
 
@@ -41,8 +44,14 @@ def labels() -> torch.Tensor:
 # The registry
 
 
-def test_the_registry_ships_softmax_and_lsoftmax():
-    assert {"softmax", "lsoftmax"} <= set(LOSSES)
+def test_the_registry_has_every_loss_of_the_tables_and_its_later_rivals():
+    assert list(LOSSES) == [
+        *("softmax", "lsoftmax", "hinge", "contrastive", "triplet", "asoftmax", "cosface", "arcface")
+    ]
+
+
+def test_the_registry_and_the_configuration_know_the_same_losses():
+    assert set(LOSSES) == set(CONFIGURED)
 
 
 def test_an_unknown_name_lists_the_known_ones():
@@ -50,7 +59,7 @@ def test_an_unknown_name_lists_the_known_ones():
         create("sofmax", 16, 7)
 
 
-@pytest.mark.parametrize("name, option", [("lsoftmax", "margin"), ("softmax", "m")])
+@pytest.mark.parametrize("name, option", [("lsoftmax", "margin"), ("softmax", "m"), ("hinge", "m"), ("arcface", "lam")])
 def test_an_unknown_option_is_refused_by_name(name, option):
     with pytest.raises(TypeError, match=f"'{option}'"):
         create(name, 16, 7, **{option: 4})
@@ -65,17 +74,18 @@ def test_an_option_out_of_range_is_refused_by_name(option, value):
 # The contract
 
 
-def test_the_criterion_is_a_module_with_one_parameter(criterion):
+def test_the_criterion_is_a_module_with_a_weight_and_hinge_alone_with_a_bias(criterion):
+    shapes = {name: tuple(p.shape) for name, p in criterion.named_parameters()}
     assert isinstance(criterion, torch.nn.Module)
-    assert {name: tuple(p.shape) for name, p in criterion.named_parameters()} == {"weight": (7, 16)}
+    assert shapes == {"weight": (7, 16)} | ({"bias": (7,)} if isinstance(criterion, Hinge) else {})
 
 
-def test_the_state_dict_has_only_the_weight(criterion):
-    assert list(criterion.state_dict()) == ["weight"]
+def test_the_state_dict_has_only_the_parameters(criterion):
+    assert list(criterion.state_dict()) == [name for name, _ in criterion.named_parameters()]
 
 
-def test_there_is_no_bias(criterion):
-    assert criterion.bias is None
+def test_the_bias_of_all_others_is_none(criterion):
+    assert isinstance(criterion, Hinge) or criterion.bias is None
 
 
 def test_the_weight_starts_he_normal():
@@ -83,8 +93,10 @@ def test_the_weight_starts_he_normal():
     assert weight.std().item() == pytest.approx(math.sqrt(2 / 200), rel=0.02)
 
 
+@pytest.mark.parametrize("name", ["softmax", "lsoftmax", "hinge", "contrastive", "triplet"])
 @pytest.mark.parametrize("training", [True, False])
-def test_the_logits_are_plain(criterion, features, training):
+def test_the_logits_are_plain(name, features, training):
+    criterion = create(name, 16, 7)
     assert torch.equal(criterion.train(training).logits(features), F.linear(features, criterion.weight))
 
 
@@ -92,6 +104,98 @@ def test_the_loss_is_a_scalar_with_a_gradient_for_features_and_weight(criterion,
     loss = criterion(features.requires_grad_(), labels)
     loss.backward()
     assert loss.shape == () and features.grad.any() and criterion.weight.grad.any()
+
+
+def test_the_loss_is_the_same_for_the_same_batch(criterion, features, labels):
+    assert torch.equal(criterion(features, labels), criterion(features, labels))
+
+
+def test_the_loss_does_not_depend_on_the_order_of_the_batch(criterion, features, labels):
+    order = torch.randperm(200)
+    torch.testing.assert_close(criterion(features[order], labels[order]), criterion(features, labels))
+
+
+def test_the_loss_leaves_its_arguments_alone(criterion, features, labels):
+    before = features.clone(), labels.clone()
+    criterion(features.requires_grad_(), labels).backward()
+    assert torch.equal(features, before[0]) and torch.equal(labels, before[1])
+
+
+def test_a_zero_feature_has_a_finite_loss_and_gradient(criterion, features, labels):
+    features[:3] = 0
+    loss = criterion(features.requires_grad_(), labels)
+    loss.backward()
+    assert loss.isfinite() and features.grad.isfinite().all() and criterion.weight.grad.isfinite().all()
+
+
+def test_a_zero_weight_has_a_finite_loss_and_gradient(criterion, features, labels):
+    criterion.weight.data[:2] = 0
+    loss = criterion(features.requires_grad_(), labels)
+    loss.backward()
+    assert loss.isfinite() and features.grad.isfinite().all() and criterion.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_features_along_their_weights_have_a_finite_loss_and_gradient(criterion, labels, sign):
+    features = (sign * 3 * criterion.weight.detach()[labels]).requires_grad_()
+    loss = criterion(features, labels)
+    loss.backward()
+    assert loss.isfinite() and features.grad.isfinite().all() and criterion.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [1e-18, 1e-9, 1e9])
+def test_features_of_extreme_length_have_a_finite_loss_and_gradient(criterion, features, labels, scale):
+    features = (scale * features).requires_grad_()
+    loss = criterion(features, labels)
+    loss.backward()
+    assert loss.isfinite() and features.grad.isfinite().all() and criterion.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_samples_are_a_batch(criterion, features, labels, count):
+    loss = criterion(features[:count], labels[:count])
+    loss.backward()
+    assert loss.isfinite() and criterion.weight.grad.isfinite().all()
+
+
+def test_features_that_are_not_finite_make_the_loss_so_too(criterion, features, labels):
+    features[5, 2] = math.nan
+    assert not criterion(features, labels).isfinite()
+
+
+@pytest.mark.parametrize("label", [-1, 7])
+def test_a_label_out_of_range_raises_on_the_cpu(criterion, features, labels, label):
+    labels[3] = label
+    with pytest.raises((ValueError, IndexError)):  # IndexError: torch's own cross-entropy, in softmax
+        criterion(features, labels)
+
+
+def test_the_margin_logits_never_raise_the_lead_of_the_target(criterion, features, labels):
+    plain, margin = criterion.logits(features), criterion.margin_logits(features, labels)
+    lead = [target_of(logits, labels) - strongest_rival(logits, labels) for logits in (plain, margin)]
+    assert (lead[1] <= lead[0] + 1e-5).all()
+
+
+@pytest.mark.parametrize("name", ["lsoftmax", "asoftmax", "cosface", "arcface"])
+def test_the_plain_scores_do_not_know_the_margin(name, features):
+    criterion = create(name, 16, 7)
+    before = criterion.logits(features)
+    criterion.m = 1
+    assert torch.equal(criterion.logits(features), before)
+
+
+def test_every_loss_separates_a_separable_batch(criterion):
+    labels = torch.arange(7).repeat(4)
+    features = 3 * F.one_hot(labels, 16) + 0.3 * torch.randn(28, 16)
+    if hasattr(criterion, "lam"):
+        criterion.lam = 1.0
+    optimizer = torch.optim.SGD(criterion.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(60):
+        optimizer.zero_grad()
+        criterion(features, labels).backward()
+        optimizer.step()
+    statistics = criterion.statistics(features, labels)
+    assert statistics["train_error"] == 0 and statistics["wins"] == 1
 
 
 def test_softmaxs_loss_is_the_mean_cross_entropy(features, labels):

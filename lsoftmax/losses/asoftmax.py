@@ -1,0 +1,80 @@
+"""A-Softmax (Liu et al., "SphereFace", CVPR 2017): L-Softmax with class weights of length 1.
+
+    f_y = |x| (lambda cos(theta_y) + psi(theta_y)) / (1 + lambda),    f_j = |x| cos(theta_j)        (Eqs. 7 and 8)
+
+psi is L-Softmax's. The weights are normalised in the forward pass (the authors' layer overwrites them instead), so
+their stored norms have no meaning.
+"""
+
+from torch import Tensor
+
+from lsoftmax.annealed import AnnealedMargin
+from lsoftmax.checks import Gradient, Reduction, check_arguments, check_reduction
+from lsoftmax.functional import lsoftmax_cross_entropy, lsoftmax_logits
+from lsoftmax.losses.criterion import Criterion
+from lsoftmax.losses.unit import unit_rows
+from lsoftmax.margin import psi_of_cosine
+
+
+def asoftmax_logits(
+    features: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    *,
+    m: int,
+    lam: float | Tensor = 0.0,
+    gradient: Gradient = "exact",
+) -> Tensor:
+    """`lsoftmax_logits` for weight / |weight|: arguments, result and errors as there.
+
+    A zero weight has the cosine 0, and finite gradients. A float16 or bfloat16 weight is rounded once more after its
+    normalisation (under autocast none is).
+    """
+    check_arguments(features, weight, labels, m, lam, gradient)
+    return lsoftmax_logits(features, _unit(weight), labels, m=m, lam=lam, gradient=gradient)
+
+
+def asoftmax_cross_entropy(
+    features: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    *,
+    m: int,
+    lam: float | Tensor = 0.0,
+    gradient: Gradient = "exact",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Cross-entropy of `asoftmax_logits`, fused as `lsoftmax_cross_entropy` is: 0-dim, or (N,) for "none"."""
+    check_arguments(features, weight, labels, m, lam, gradient)
+    check_reduction(reduction)
+    unit = _unit(weight)
+    return lsoftmax_cross_entropy(features, unit, labels, m=m, lam=lam, gradient=gradient, reduction=reduction)
+
+
+def _unit(weight: Tensor) -> Tensor:
+    return unit_rows(weight).to(weight.dtype)
+
+
+class ASoftmax(Criterion, AnnealedMargin):
+    """`asoftmax_cross_entropy` with its class weights; arguments as there.
+
+    Plain scores are |x| cos(theta_j).
+    """
+
+    def __init__(
+        self, in_features: int, num_classes: int, *, m: int = 4, lam: float = 0.0, gradient: Gradient = "exact"
+    ) -> None:
+        super().__init__(in_features, num_classes)
+        self._set_margin(m, lam, gradient)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        return asoftmax_cross_entropy(features, self.weight, labels, m=self.m, lam=self.lam, gradient=self.gradient)
+
+    def logits(self, features: Tensor) -> Tensor:
+        return features @ _unit(self.weight).T
+
+    def margin_logits(self, features: Tensor, labels: Tensor) -> Tensor:
+        return asoftmax_logits(features, self.weight, labels, m=self.m, lam=self.lam)
+
+    def positive_psi(self, cosine: Tensor) -> Tensor:
+        return psi_of_cosine(cosine, self.m) > 0
