@@ -50,7 +50,9 @@ def reproduce(arguments: list[str]) -> None:
     missing = {identity_sha256(cell.identity): cell for cell in wanted}
     missing = {key: cell for key, cell in missing.items() if key not in records}
     print(_overview(table["title"], wanted, list(missing.values()), records, len(missing)))
-    if own.get("dry_run", "false") != "true" and own.get("train", "true") != "false":
+    if own.get("dry_run") == "true":
+        return
+    if own.get("train", "true") != "false":
         budget = Budget(float(own["budget_minutes"])) if "budget_minutes" in own else Budget(None)
         for record in run_all(_commands(list(missing.values()), extra), budget, _whole(own, "parallel", 1)):
             print(f"record   {_records.keep(record, profile).relative_to(ROOT)}")
@@ -95,6 +97,7 @@ def _write(number: str, profile: str, table: dict[str, Any], wanted: Sequence[Ce
 
     results = _tables.collect(wanted, _records.read_records(profile))
     folder = _records.folder(profile).parent
+    folder.mkdir(parents=True, exist_ok=True)
     command = f"python scripts/reproduce.py table={number}" + ("" if profile == "full" else f" profile={profile}")
     note = "" if profile == "full" else f"Reduced form `{profile}`: see configs/profile/{profile}.yaml."
     write_text(folder / f"table{number}.md", _tables.markdown(table, results, command, note))

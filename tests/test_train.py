@@ -147,7 +147,13 @@ def test_the_summary_says_error_folder_curves_and_what_to_type_next(smoke: Smoke
     error = result(path)["test_error"]
     for words in (f"test error   {error:.2f} %", "run", "tensorboard --logdir run", "scripts/evaluate.py run=run"):
         assert words in done.stdout
-    assert "train.py dataset=mnist5k loss=softmax" in done.stdout
+    assert "train.py dataset=mnist5k loss=softmax" not in done.stdout  # that would be another problem than the smoke's
+
+
+def test_the_summary_of_a_default_run_offers_the_comparison() -> None:
+    settings = compose(["loss.m=3"])
+    ended = {"status": "finished", "test_error": 1.0, "train_error": 0.0, "seconds": 9.0}
+    assert "train.py dataset=mnist5k loss=softmax" in train.summary(settings, ended, Path("run"))
 
 
 def test_the_config_file_reads_back_as_what_was_asked(smoke: Smoke) -> None:

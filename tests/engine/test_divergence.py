@@ -94,7 +94,7 @@ def test_weights_that_overflow_in_the_last_update_are_no_finished_run(tools, tmp
 
 def test_the_message_names_step_lambda_rate_and_feature_norm(diverged):
     _, error = diverged(6, math.inf)
-    assert all(part in str(error) for part in ("at step 6 ", "lambda 4.0", "lr 0.05", "feature norm "))
+    assert all(part in str(error) for part in ("at step 6 ", "lambda 4,", "lr 0.05", "feature norm "))
 
 
 def test_the_message_names_three_remedies(diverged):

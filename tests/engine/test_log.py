@@ -236,7 +236,17 @@ def shown(monkeypatch, *arguments, **options):
 
 def test_a_terminal_gets_a_bar(tmp_path, monkeypatch):
     text = shown(monkeypatch, tmp_path, record(5))
-    assert "5/10" in text and "\r" in text
+    assert "0/10" in text and "loss 0.2000" in text and "\r" in text
+
+
+def test_the_bar_moves_with_every_step(tmp_path, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with RunLog(tmp_path, 0, 10) as log:
+        for step in range(1, 8):
+            log.tick(step)
+    assert "7/10" in terminal.getvalue()
 
 
 def test_above_the_bar_evaluations_alone_get_a_line(tmp_path, monkeypatch):

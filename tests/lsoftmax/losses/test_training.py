@@ -26,6 +26,8 @@ class Lines(list[dict[str, Any]]):
 
     def say(self, text: str) -> None: ...
 
+    def tick(self, step: int) -> None: ...
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Lines]:
