@@ -66,9 +66,9 @@ def _values(key: str, override: Override, sweep: bool) -> list[str]:
 def _quoted(argument: str) -> str:
     """Paths with what Hydra's grammar keeps for itself, in quotes."""
     key, _, value = argument.partition("=")
-    if key not in PATHS or not any(character in value for character in "=~ ()") or value[:1] in "'\"[":
+    if key not in PATHS or not any(character in value for character in "=~ ()") or value[:1] in ("'", '"'):
         return argument
-    return f"{key}=" + ",".join("'" + part.replace("'", "\\'") + "'" for part in value.split(","))
+    return f"{key}='" + value.replace("'", "\\'") + "'"
 
 
 def _without_null(job: Sequence[str]) -> list[str]:

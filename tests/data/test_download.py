@@ -170,6 +170,6 @@ def test_torchvision_downloads_a_whole_mnist(
     monkeypatch.setattr(download._import_datasets().MNIST, "resources", resources)
     monkeypatch.setattr(download._import_datasets().MNIST, "mirrors", [mirror])
     downloaded = data.load("mnist", tmp_path)
-    assert capfd.readouterr() == ("", f"downloading Fake to {tmp_path}\n")
+    assert capfd.readouterr() == ("", f"downloading MNIST to {tmp_path}\n")
     assert downloaded.sha256() == data.load("mnist", real_root, download=False).sha256()
     assert os.listdir(tmp_path) == ["MNIST"]
