@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+    """Indented, but lists of numbers on one line: a record may list thousands of images."""
+    text = json.dumps(plain(value), indent=1, allow_nan=False)
+    text = re.sub(r"\[[\s\d,.eE+-]*\n[\s\d,.eE+-]*\]", lambda found: " ".join(found[0].split()), text)
+    write_text(path, text + "\n")
 
 
 def plain(value: Any) -> Any:

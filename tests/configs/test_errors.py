@@ -63,7 +63,10 @@ def test_an_option_that_cannot_be_read_is_shown(option: str) -> None:
     assert message(option) == f"cannot read {option!r}; options are written key=value"
 
 
-@pytest.mark.parametrize("path", ["~/data", "outputs/runs/mnist5k/loss=softmax/seed=0", "a folder/with 'quotes'", "a/b=1,c=[1,2]"])
+PATHS = ["~/data", "outputs/runs/mnist5k/loss=softmax/seed=0", "a folder/with 'quotes'", "a/b=1,c=[1,2]"]
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_a_path_needs_no_quotes(path: str) -> None:
     assert compose([f"data_root={path}", f"run_dir={path}"]).data_root == path
 
