@@ -65,8 +65,8 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     with StopRequest() as stop, RunLog(folder.path, trainer.progress.written, trainer.plan.steps) as log:
         log.say(headline(settings, known, device))
         if resumed:
-            begun = "+".join(trainer.progress.precisions)
-            log.say(f"going on from step {trainer.progress.step} (begun in {begun}, now {settings.trainer.precision})")
+            others = [p for p in trainer.progress.precisions if p != settings.trainer.precision]
+            log.say(f"going on from step {trainer.progress.step}" + "".join(f", begun in {p}" for p in others))
         try:
             trainer.run(log, stop)
             result = final_record(trainer, stop, folder.identity, known)

@@ -9,7 +9,9 @@ from configs.schema import Settings
 from configs.settings import ROOT
 
 # Said elsewhere in the path, or no part of what a run is.
-_LEFT_OUT = re.compile(r"[+~]*(dataset|seed|device|trainer(\..*)?|data_root|data_download|run_dir)(=|$)")
+_LEFT_OUT = re.compile(
+    r"[+~]*(dataset|dataset\.check_integrity|seed|device|trainer(\..*)?|data_root|data_download|run_dir)(=|$)"
+)
 _LONGEST = 150  # bytes, of the 255 that a file system allows
 
 

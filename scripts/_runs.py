@@ -13,6 +13,7 @@ from typing import Any
 from configs.settings import ROOT
 
 Command = tuple[list[str], Path]  # the options, and the run folder
+Result = dict[str, Any]  # of result.json
 
 
 @dataclass
@@ -26,10 +27,15 @@ class Budget:
         return self.minutes is not None and time.monotonic() - self.start > 60 * self.minutes
 
 
-def run_all(commands: list[Command], budget: Budget, parallel: int) -> Iterator[dict[str, Any]]:
-    """The results, as the runs end. When the budget is spent or this process is told to stop, all runs save and stop;
-    the same call goes on with them another time."""
-    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # through `finally`, as Ctrl-C goes
+def run_all(
+    commands: list[Command], budget: Budget, parallel: int, failed: list[Path] | None = None
+) -> Iterator[Result]:
+    """The results, as the runs end; `failed` is filled with the folders of those that leave none.
+
+    When the budget is spent or this process is told to stop, all runs save and stop; the same call goes on with them
+    another time.
+    """
+    before = signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # through `finally`, as Ctrl-C
     waiting = list(commands)
     running: dict[subprocess.Popen[bytes], Path] = {}
     try:
@@ -37,18 +43,41 @@ def run_all(commands: list[Command], budget: Budget, parallel: int) -> Iterator[
             while waiting and len(running) < parallel:
                 options, folder = waiting.pop(0)
                 running[_start(options)] = folder
-            for process in [process for process in running if process.poll() is not None]:
-                folder = running.pop(process)
-                if (folder / "result.json").exists():
-                    yield json.loads((folder / "result.json").read_text())
+            yield from _ended(running, failed)
             time.sleep(0.2)
+        _stop(running)
+        yield from _ended(running, failed)
     finally:
-        for process in running:
-            process.send_signal(signal.SIGTERM)
-        for process in running:
-            process.wait()
+        _stop(running)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _ended(running: dict[subprocess.Popen[bytes], Path], failed: list[Path] | None) -> Iterator[Result]:
+    """Takes out those whose process is gone. One that a signal stopped has neither ended nor failed."""
+    for process in [process for process in running if process.poll() is not None]:
+        folder = running.pop(process)
+        result = _result(folder) if process.returncode in (0, 3) else None
+        if result is not None:
+            yield result
+        elif failed is not None and 0 <= process.returncode < 128:
+            failed.append(folder)
+
+
+def _stop(running: dict[subprocess.Popen[bytes], Path]) -> None:
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    for process in running:
+        process.wait()
+
+
+def _result(folder: Path) -> Result | None:
+    try:
+        return dict(json.loads((folder / "result.json").read_text()))
+    except (OSError, ValueError):
+        return None
 
 
 def _start(options: list[str]) -> subprocess.Popen[bytes]:
     print(f"train.py {' '.join(options)}", flush=True)
-    return subprocess.Popen([sys.executable, str(ROOT / "train.py"), *options])
+    # A session of its own: Ctrl-C reaches it through us alone, once.
+    return subprocess.Popen([sys.executable, str(ROOT / "train.py"), *options], start_new_session=True)

@@ -3,6 +3,7 @@
 import csv
 import io
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lsoftmax.engine.folder import identity_sha256
-from lsoftmax.metrics import paired_difference
+from lsoftmax.metrics import PairedDifference, paired_difference
 from scripts._plan import RECIPES, Cell
 from scripts._records import Record, verdict
 
@@ -18,11 +19,17 @@ Results = dict[tuple[str, str, str], list[Record]]  # (row, column, recipe) -> t
 
 
 def collect(cells: Sequence[Cell], records: dict[str, Record]) -> Results:
-    """Only records of exactly what the table asks for count."""
+    """Only records of exactly what the table asks for count, and in a column only those on the same data."""
     found: Results = {}
     for cell in cells:
         record = records.get(identity_sha256(cell.identity))
         found.setdefault((cell.row, cell.column, cell.recipe), []).extend([record] if record else [])
+    for column in {column for _, column, _ in found}:
+        runs = [run for (_, place, _), there in found.items() if place == column for run in there]
+        counts = Counter(run["dataset_sha256"] for run in runs)
+        for key in found:
+            if key[1] == column:
+                found[key] = [run for run in found[key] if run["dataset_sha256"] == counts.most_common(1)[0][0]]
     return found
 
 
@@ -35,24 +42,47 @@ def markdown(table: dict[str, Any], results: Results, command: str, note: str) -
     return "\n".join(lines) + "\n"
 
 
+HEAD = ["column", "method", "paper", "recipe", "mean", "std", "n", "difference", "against_softmax", "low", "high"]
+HEAD += ["diverged", "collapsed", "values"]
+
+
 def comma_separated(table: dict[str, Any], results: Results) -> str:
     """A line per row, column and recipe."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["column", "method", "paper", "recipe", "mean", "std", "n", "diverged", "collapsed", "values"])
+    writer = csv.DictWriter(out, HEAD, lineterminator="\n")
+    writer.writeheader()
     for index, column in enumerate(table["columns"]):
         for row in table["published"]:
-            writer.writerow([column["label"], row["label"], row["numbers"][index]])
+            writer.writerow({"column": column["label"], "method": row["label"], "paper": row["numbers"][index]})
         for row in table["rows"]:
             for recipe in RECIPES:
-                runs = results[row["label"], column["label"], recipe]
-                values, failed = _values(runs, table["metric"]), [verdict(run) for run in runs]
-                mean = statistics.mean(values) if values else None
-                std = statistics.stdev(values) if len(values) > 1 else None
-                counts = [len(values), failed.count("diverged"), failed.count("collapsed")]
-                cells = [column["label"], row["label"], row["numbers"][index], recipe, mean, std, *counts, values]
-                writer.writerow(cells)
+                writer.writerow(_line(row, column["label"], recipe, row["numbers"][index], results, table["metric"]))
     return out.getvalue()
+
+
+def _line(
+    row: dict[str, Any], column: str, recipe: str, paper: float | None, results: Results, metric: str
+) -> dict[str, Any]:
+    runs = results[row["label"], column, recipe]
+    values, failed = _values(runs, metric), [verdict(run) for run in runs]
+    mean = statistics.mean(values) if values else None
+    gain = _gain(results["Softmax", column, recipe], runs, row["label"])
+    return {
+        "column": column,
+        "method": row["label"],
+        "paper": paper,
+        "recipe": recipe,
+        "mean": mean,
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "n": len(values),
+        "difference": None if mean is None or paper is None else mean - paper,
+        "against_softmax": 0 - gain.difference if gain else None,
+        "low": 0 - gain.high if gain else None,
+        "high": 0 - gain.low if gain else None,
+        "diverged": failed.count("diverged"),
+        "collapsed": failed.count("collapsed"),
+        "values": values,
+    }
 
 
 def _column(table: dict[str, Any], column: str, results: Results) -> list[str]:
@@ -72,25 +102,33 @@ def _ours(row: str, column: str, recipe: str, paper: float | None, results: Resu
     """mean ± std (n), the difference to the paper, and the paired comparison with softmax on the same images."""
     runs = results[row, column, recipe]
     values = _values(runs, metric)
-    failed = [word for word in map(verdict, runs) if word != "finished"]
-    said = f"; {len(failed)} {', '.join(sorted(set(failed)))}" if failed else ""
+    failed = Counter(word for word in map(verdict, runs) if word != "finished")
+    said = "".join(f"; {count} {word}" for word, count in sorted(failed.items()))
     if not values:
         return f"{'not run' if not runs else 'no number'}{said} | | "
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     mean = statistics.mean(values)
     ours = f"{mean:.2f}{spread} ({len(values)}{said})"
-    difference = "" if paper is None else f"{mean - paper:+.2f}"
+    difference = "" if paper is None else _signed(mean - paper)
     return f"{ours} | {difference} | {_against(results['Softmax', column, recipe], runs, row)}"
 
 
 def _against(softmax: list[Record], runs: list[Record], row: str) -> str:
-    if row == "Softmax" or not softmax or not runs:
-        return ""
+    gain = _gain(softmax, runs, row)
+    return f"{_signed(-gain.difference)} [{_signed(-gain.high)}, {_signed(-gain.low)}]" if gain else ""
+
+
+def _gain(softmax: list[Record], runs: list[Record], row: str) -> PairedDifference | None:
+    if row == "Softmax":
+        return None
     first, second = _wrong(softmax), _wrong(runs)
-    if first.shape[1:] != second.shape[1:] or 0 in (*first.shape, *second.shape):
-        return ""
-    gain = paired_difference(first, second)
-    return f"{-gain.difference:+.2f} [{-gain.high:+.2f}, {-gain.low:+.2f}]"
+    comparable = first.shape[1:] == second.shape[1:] and 0 not in (*first.shape, *second.shape)
+    return paired_difference(first, second) if comparable else None
+
+
+def _signed(value: float) -> str:
+    """No sign at nothing: -0.00 would read as better."""
+    return "0.00" if abs(value) < 0.005 else f"{value:+.2f}"
 
 
 def _wrong(runs: list[Record]) -> Tensor:

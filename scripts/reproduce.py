@@ -20,6 +20,7 @@ import _root  # noqa: F401
 
 # isort: split
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import Any
 
 from configs.errors import ConfigError
 from configs.run_directory import run_directory
-from configs.settings import ROOT
+from configs.settings import ROOT, compose, identity
 from scripts import _cli, _records
 from scripts._plan import Cell, cells, read_profile, read_table
 from scripts._runs import Budget, run_all
@@ -40,33 +41,59 @@ def reproduce(arguments: list[str]) -> None:
     own, extra = _cli.split_options(arguments, OWN)
     if "table" not in own:
         raise ConfigError("say which table: table=2, 3 or 4")
-    profile = own.get("profile", "full")
-    table = read_table(own["table"])
+    profile, table = own.get("profile", "full"), read_table(own["table"])
+    parallel, minutes = _whole(own, "parallel", 1), _minutes(own)
+    dry_run, trains = _flag(own, "dry_run", False), _flag(own, "train", True)
     wanted = list(cells(table, read_profile(profile), _whole(own, "seeds", 3)))
+    _check_extra(wanted[0], extra)
 
     from lsoftmax.engine.folder import identity_sha256  # torch, after the options were checked
+    from lsoftmax.errors import UserError
 
     records = _records.read_records(profile)
     missing = {identity_sha256(cell.identity): cell for cell in wanted}
     missing = {key: cell for key, cell in missing.items() if key not in records}
-    print(_overview(table["title"], wanted, list(missing.values()), records, len(missing)))
-    if own.get("dry_run") == "true":
+    print(_overview(table["title"], wanted, list(missing.values()), records))
+    if dry_run:
         return
-    if own.get("train", "true") != "false":
-        budget = Budget(float(own["budget_minutes"])) if "budget_minutes" in own else Budget(None)
-        for record in run_all(_commands(list(missing.values()), extra), budget, _whole(own, "parallel", 1)):
-            print(f"record   {_records.keep(record, profile).relative_to(ROOT)}")
+    failed: list[Path] = []
+    if trains:
+        for result in run_all(_commands(list(missing.values()), extra), Budget(minutes), parallel, failed):
+            print(f"record   {_records.keep(result, profile).relative_to(ROOT)}")
     print(f"table    {_write(own['table'], profile, table, wanted).relative_to(ROOT)}")
+    if failed:
+        raise UserError(f"{len(failed)} of the runs failed: {', '.join(map(str, failed))}")
 
 
 def _whole(own: dict[str, str], key: str, default: int) -> int:
+    value = own.get(key, str(default))
+    if not value.isdecimal() or int(value) < 1:
+        raise ConfigError(f"{key} must be an integer >= 1, got {value!r}")
+    return int(value)
+
+
+def _minutes(own: dict[str, str]) -> float | None:
+    value = own.get("budget_minutes")
     try:
-        value = int(own.get(key, default))
+        minutes = None if value is None else float(value)
     except ValueError:
-        value = 0
-    if value < 1:
-        raise ConfigError(f"{key} must be an integer >= 1, got {own[key]!r}")
-    return value
+        minutes = math.nan
+    if minutes is not None and not 0 <= minutes < math.inf:
+        raise ConfigError(f"budget_minutes must be a number >= 0, got {value!r}")
+    return minutes
+
+
+def _flag(own: dict[str, str], key: str, default: bool) -> bool:
+    value = own.get(key, str(default)).lower()
+    if value not in ("true", "false"):
+        raise ConfigError(f"{key} must be true or false, got {own[key]!r}")
+    return value == "true"
+
+
+def _check_extra(cell: Cell, extra: list[str]) -> None:
+    """Options for every run may say how it is executed, not what it is."""
+    if identity(compose([*cell.overrides, *extra])) != cell.identity:
+        raise ConfigError(f"{' '.join(extra)}: these would make other runs than the table's")
 
 
 def _commands(missing: Sequence[Cell], extra: list[str]) -> list[tuple[list[str], Path]]:
@@ -75,19 +102,21 @@ def _commands(missing: Sequence[Cell], extra: list[str]) -> list[tuple[list[str]
     return [([*cell.overrides, *extra, f"run_dir={path}"], path) for cell, path in zip(missing, folders, strict=True)]
 
 
-def _overview(
-    title: str, wanted: Sequence[Cell], missing: Sequence[Cell], records: dict[str, _records.Record], runs: int
-) -> str:
+def _overview(title: str, wanted: Sequence[Cell], missing: Sequence[Cell], records: dict[str, _records.Record]) -> str:
     """What there is, what is missing and what it takes, as far as records of the same kind tell."""
-    lines = [f"{title}: {len(wanted)} cells, {runs} runs missing"]
+    lines, known = [f"{title}: {len(wanted)} cells, {len(missing)} runs missing"], 0.0
     for cell in missing:
         like = [
             record["seconds"]
             for record in records.values()
             if record["dataset"] == cell.identity["dataset"] and record["model"] == cell.identity["model"]
         ]
-        about = f"about {sum(like) / len(like) / 60:.0f} min" if like else "time unknown"
-        lines.append(f"  {cell.column:10} {cell.row:18} seed={cell.seed}  {about}")
+        seconds = sum(like) / len(like) if like else 0.0
+        known += seconds
+        about = f"about {seconds / 60:.0f} min" if like else "time unknown"
+        lines.append(f"  {cell.column:10} {cell.row:18} {cell.recipe:6} seed={cell.seed}  {about}")
+    if known:
+        lines.append(f"  about {known / 60:.0f} min in all, one after another")
     return "\n".join(lines)
 
 

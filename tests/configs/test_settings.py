@@ -25,7 +25,13 @@ def test_the_schemas_trainer_has_the_fields_of_the_trainers_options() -> None:
 
 
 def test_what_was_asked_is_data_network_loss_schedule_weights_and_seed(default: Settings) -> None:
-    assert identity(default) == {key: value for key, value in asdict(default).items() if key in ASKED}
+    asked = {key: value for key, value in asdict(default).items() if key in ASKED}
+    del asked["dataset"]["check_integrity"]
+    assert identity(default) == asked
+
+
+def test_how_files_are_checked_is_not_what_was_asked() -> None:
+    assert identity(compose(["dataset.check_integrity=false"])) == identity(compose([]))
 
 
 def test_every_setting_is_either_asked_or_outside(default: Settings) -> None:

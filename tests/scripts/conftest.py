@@ -1,16 +1,18 @@
-"""A run of a few steps, and the scripts called as from the command line."""
+"""A run of a few steps, the scripts called as from the command line, and records of made-up runs."""
 
+import functools
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 import train
-from configs.settings import compose
+from configs.settings import compose, identity
+from lsoftmax.engine.folder import identity_sha256
 
 
 class Said(NamedTuple):
@@ -45,3 +47,47 @@ def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return Said(code, *capsys.readouterr())
 
     return call
+
+
+@functools.cache
+def composed(overrides: tuple[str, ...]) -> Any:
+    """Settings; the same options are composed once for all tests."""
+    return compose(overrides)
+
+
+@pytest.fixture
+def made_up() -> Callable[..., dict]:
+    """made_up(settings, wrong=[3, 7], ...) -> the record of a run that got these of its 100 test images wrong."""
+
+    def make(settings: Any, wrong: Sequence[int] | None = (), **other: Any) -> dict:
+        what = identity(settings)
+        run = {
+            "status": "finished",
+            "steps": 9,
+            "test_error": float(len(wrong or ())),
+            "train_error": 0.0,
+            "val_error": None,
+        }
+        data = {
+            "wrong": None if wrong is None else list(wrong),
+            "predicted_classes": 10,
+            "num_classes": 10,
+            "test_images": 100,
+        }
+        how = {"seconds": 360.0, "precision": "fp32", "threads": 2, "device": "Abacus", "dataset_sha256": "d" * 64}
+        versions = {"python": "3.11.7", "torch": "2.99", "lsoftmax": "0.1.0", "git": "abc123"}
+        key = identity_sha256(what)
+        return {**what, **run, **data, **how, "versions": versions, "config_sha256": key, **other}
+
+    return make
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """outputs/ of the table runner, in a folder of its own."""
+    for module in ("reproduce", "scripts._records", "configs.run_directory"):
+        monkeypatch.setattr(importlib.import_module(module), "ROOT", tmp_path)
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # no test here cuts the power
+    plan = importlib.import_module("scripts._plan")
+    monkeypatch.setattr(plan, "compose", lambda overrides: composed(tuple(overrides)))
+    return tmp_path / "outputs"

@@ -1,0 +1,393 @@
+"""scripts/reproduce.py: what runs, what is skipped, what is left when it is stopped, and what it says."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import reproduce
+
+from configs.run_directory import run_directory
+from configs.settings import compose, identity
+from lsoftmax.engine.folder import identity_sha256
+from scripts import _plan, _records, _runs
+from scripts._plan import cells, read_table
+
+ONCE = ["table=2", "seeds=1"]
+
+# What run_all starts in place of train.py. `told` counts the signals.
+STUB = """
+import json, os, pathlib, signal, sys, time
+options = dict(option.split("=", 1) for option in sys.argv[1:])
+folder = pathlib.Path(options["run_dir"])
+folder.mkdir(parents=True, exist_ok=True)
+def stop(signum, frame):
+    with open(folder / "told", "a") as file:
+        file.write("x")
+    time.sleep(float(options.get("saving", 0)))
+    os._exit(143)
+signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGINT, stop)
+began = time.time()
+(folder / "began").write_text(str(os.getpgrp()))
+time.sleep(float(options["takes"]))
+if options.get("leaves") == "nothing":
+    sys.exit(2)
+result = json.dumps({"name": folder.name, "began": began, "ended": time.time()})
+(folder / "result.json").write_text("{" if options.get("leaves") == "half" else result)
+"""
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """run_all takes SIGTERM for its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+# run_all.
+
+
+class Until:
+    """A budget that is spent when something has happened."""
+
+    def __init__(self, happened: Callable[[], bool]) -> None:
+        self.is_spent = happened
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path) -> Callable[..., tuple[list[str], Path]]:
+    """command("name", "takes=0.1") -> what run_all takes, for the stub."""
+    (tmp_path / "train.py").write_text(STUB)
+    monkeypatch.setattr(_runs, "ROOT", tmp_path)
+    sleep = time.sleep
+    monkeypatch.setattr(_runs.time, "sleep", lambda seconds: sleep(min(seconds, 0.02)))
+    return lambda name, *options: ([f"run_dir={tmp_path / name}", "takes=0", *options], tmp_path / name)
+
+
+ENDLESS = "takes=60"
+NO_LIMIT = _runs.Budget(None)
+
+
+def test_every_run_gives_its_result(command):
+    results = _runs.run_all([command(name) for name in "abcd"], NO_LIMIT, 2)
+    assert sorted(result["name"] for result in results) == ["a", "b", "c", "d"]
+
+
+def test_no_runs_give_no_results(command):
+    assert list(_runs.run_all([], NO_LIMIT, 2)) == []
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_no_more_runs_at_once_than_allowed(command, parallel):
+    runs = list(_runs.run_all([command(name, "takes=0.15") for name in "abcd"], NO_LIMIT, parallel))
+    for run in runs:
+        assert sum(other["began"] <= run["began"] < other["ended"] for other in runs) <= parallel
+
+
+def test_one_run_at_once_keeps_the_order(command):
+    assert [run["name"] for run in _runs.run_all([command(name) for name in "cab"], NO_LIMIT, 1)] == ["c", "a", "b"]
+
+
+def test_results_come_as_the_runs_end(command):
+    results = _runs.run_all([command("long", ENDLESS), command("short")], NO_LIMIT, 2)
+    assert next(results)["name"] == "short"
+    results.close()
+
+
+def test_a_failed_run_is_left_out_and_the_others_go_on(command):
+    runs = [command("a"), command("bad", "leaves=nothing"), command("c")]
+    assert [run["name"] for run in _runs.run_all(runs, NO_LIMIT, 1)] == ["a", "c"]
+
+
+def test_a_damaged_result_is_left_out_and_the_others_go_on(command):
+    runs = [command("a"), command("bad", "leaves=half"), command("c")]
+    assert [run["name"] for run in _runs.run_all(runs, NO_LIMIT, 1)] == ["a", "c"]
+
+
+def test_a_failed_run_leaves_no_result_of_an_earlier_one(command):
+    run = command("old", "leaves=nothing")
+    run[1].mkdir()
+    (run[1] / "result.json").write_text(json.dumps({"name": "of another configuration"}))
+    assert list(_runs.run_all([run], NO_LIMIT, 1)) == []
+
+
+def begun(*runs: tuple[list[str], Path]) -> bool:
+    return all((folder / "began").exists() for _, folder in runs)
+
+
+def test_a_spent_budget_tells_the_running_ones_to_stop(command):
+    running = [command("a", ENDLESS), command("b", ENDLESS)]
+    assert list(_runs.run_all(running, Until(lambda: begun(*running)), 2)) == []
+    assert all((folder / "told").read_text() == "x" for _, folder in running)
+
+
+def test_a_spent_budget_begins_no_other_run(command):
+    running, waiting = command("a", ENDLESS), command("b")
+    list(_runs.run_all([running, waiting], Until(lambda: begun(running)), 1))
+    assert not waiting[1].exists()
+
+
+def test_runs_that_save_are_waited_for(command):
+    running = command("a", ENDLESS, "saving=0.3")
+    before = time.monotonic()
+    list(_runs.run_all([running], Until(lambda: begun(running)), 1))
+    assert time.monotonic() - before > 0.3
+
+
+def test_sigterm_stops_the_runs_and_leaves_with_143(command):
+    running = command("a", ENDLESS)
+    budget = Until(lambda: bool(begun(running) and signal.raise_signal(signal.SIGTERM)))
+    with pytest.raises(SystemExit) as left:
+        list(_runs.run_all([running], budget, 1))
+    assert left.value.code == 143 and (running[1] / "told").exists()
+
+
+def test_who_takes_no_more_results_stops_the_runs(command):
+    running = command("a", ENDLESS)
+    results = _runs.run_all([running, command("b")], NO_LIMIT, 2)
+    next(results)
+    results.close()
+    assert (running[1] / "told").exists()
+
+
+def test_ctrl_c_reaches_the_runs_through_run_all_alone(command):
+    """A terminal and `timeout` signal the whole group, run_all then each run; a second signal ends one unsaved."""
+    run = command("a")
+    list(_runs.run_all([run], NO_LIMIT, 1))
+    assert int((run[1] / "began").read_text()) != os.getpgrp()
+
+
+def test_a_run_that_ended_as_the_budget_did_still_counts(command):
+    run = command("a")
+    results = list(_runs.run_all([run], Until((run[1] / "result.json").exists), 1))
+    assert [result["name"] for result in results] == ["a"]
+
+
+@pytest.mark.parametrize(("minutes", "later", "spent"), [(1, 59, False), (1, 61, True), (None, 1e9, False)])
+def test_a_budget_is_spent_after_its_minutes(minutes, later, spent):
+    assert _runs.Budget(minutes, start=time.monotonic() - later).is_spent() == spent
+
+
+# The whole command, with runs that are made up at once.
+
+
+class Ended:
+    """A process that has ended."""
+
+    returncode = 0
+
+    def poll(self) -> int:
+        return 0
+
+
+class Trained(list):
+    """The options of all runs that were started."""
+
+    leaves = staticmethod(lambda record: record)  # record -> what its run leaves, None for nothing
+
+
+@pytest.fixture
+def count(elsewhere) -> int:
+    """How many runs fill table 2 with one seed: five, as long as `best` is `paper`."""
+    return len({identity_sha256(cell.identity) for cell in cells(read_table("2"), {}, 1)})
+
+
+@pytest.fixture
+def trained(monkeypatch, elsewhere, made_up) -> Trained:
+    """Every run ends at once, with the record that its options make."""
+    started = Trained()
+
+    def start(options: list[str]) -> Ended:
+        started.append(options)
+        [folder] = [Path(option.partition("=")[2]) for option in options if option.startswith("run_dir=")]
+        settings = _plan.compose([option for option in options if not option.startswith("run_dir=")])
+        record = started.leaves(made_up(settings, wrong=[1, 2]))
+        if record is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "result.json").write_text(json.dumps(record))
+        return Ended()
+
+    monkeypatch.setattr(_runs, "_start", start)
+    monkeypatch.setattr(_runs.time, "sleep", lambda seconds: None)
+    return started
+
+
+@pytest.fixture
+def filled(script, trained):
+    """Table 2, with one run of each row."""
+    said = script("reproduce", *ONCE)
+    assert said.code == 0
+    return said
+
+
+def test_recipes_that_are_the_same_run_are_run_once(filled, trained, elsewhere):
+    wanted = {identity_sha256(cell.identity) for cell in cells(read_table("2"), {}, 1)}
+    assert len(trained) == len(wanted) and set(_records.read_records("full")) == wanted
+
+
+def test_it_leaves_a_record_of_every_run(filled, trained, elsewhere):
+    assert len(list((elsewhere / "results" / "runs").glob("*.json"))) == len(trained)
+
+
+def test_it_writes_both_forms_of_the_table(filled, elsewhere):
+    text = (elsewhere / "results" / "table2.md").read_text()
+    assert "| 2.00 (1) |" in text and "not run" not in text and "reproduce.py table=2`" in text
+    assert (elsewhere / "results" / "table2.csv").read_text().count(",2.0,,1,") == 10
+
+
+def test_it_says_where_records_and_table_lie(filled, trained):
+    assert filled.out.count("record   outputs/results/runs/mnist_") == len(trained)
+    assert "table    outputs/results/table2.md" in filled.out
+
+
+def test_what_is_done_is_not_run_again(filled, script, trained):
+    trained.clear()
+    assert "0 runs missing" in script("reproduce", *ONCE).out and trained == []
+
+
+def test_more_seeds_run_the_new_ones_alone(filled, script, trained, count):
+    trained.clear()
+    script("reproduce", "table=2", "seeds=2")
+    assert len(trained) == count and all("seed=1" in options for options in trained)
+
+
+def test_a_lost_record_is_run_again(filled, script, trained, elsewhere):
+    next((elsewhere / "results" / "runs").glob("*hinge*")).unlink()
+    trained.clear()
+    script("reproduce", *ONCE)
+    assert ["loss=hinge" in options for options in trained] == [True]
+
+
+def test_a_run_lies_where_the_bare_command_puts_it(filled, trained):
+    bare = run_directory(compose(["dataset=mnist", "loss.m=4"]), ["dataset=mnist", "loss.m=4"])
+    assert [options for options in trained if f"run_dir={bare}" in options]
+
+
+def test_the_first_seed_of_all_rows_comes_first(script, trained, count):
+    script("reproduce", "table=2", "seeds=2")
+    seeds = [option for options in trained for option in options if option.startswith("seed=")]
+    assert seeds == ["seed=0"] * count + ["seed=1"] * count
+
+
+def test_further_options_go_to_every_run(script, trained, count):
+    script("reproduce", *ONCE, "device=cpu", "trainer.log_every=7")
+    assert len(trained) == count and all({"device=cpu", "trainer.log_every=7"} <= set(options) for options in trained)
+
+
+def test_a_run_that_leaves_nothing_is_missing_the_next_time(script, trained, elsewhere, count):
+    hinge = count // 5
+    trained.leaves = lambda record: None if record["loss"]["name"] == "hinge" else record
+    said = script("reproduce", *ONCE)
+    assert said.code == 2 and f"{hinge} of the runs failed" in said.err
+    assert len(_records.read_records("full")) == count - hinge
+    assert "not run" in (elsewhere / "results" / "table2.md").read_text()
+    assert f"{hinge} runs missing" in script("reproduce", *ONCE, "dry_run=true").out
+
+
+def test_a_diverged_run_is_kept_and_not_run_again(script, trained, elsewhere):
+    ended = {"status": "diverged", "test_error": None, "train_error": None, "wrong": None, "predicted_classes": None}
+    trained.leaves = lambda record: record | ended
+    script("reproduce", *ONCE)
+    assert "no number; 1 diverged" in (elsewhere / "results" / "table2.md").read_text()
+    assert "0 runs missing" in script("reproduce", *ONCE, "dry_run=true").out
+
+
+def test_a_spent_budget_writes_the_table_of_what_there_is(script, trained, elsewhere):
+    assert script("reproduce", *ONCE, "budget_minutes=0").code == 0 and trained == []
+    assert "not run" in (elsewhere / "results" / "table2.md").read_text()
+
+
+def test_the_small_profile_lies_apart_and_says_what_it_is(script, trained, elsewhere):
+    script("reproduce", *ONCE, "profile=small")
+    assert sorted(path.name for path in (elsewhere / "results").iterdir()) == ["small"]
+    text = (elsewhere / "results" / "small" / "table2.md").read_text()
+    assert "Reduced form `small`" in text and "table=2 profile=small`" in text
+
+
+def test_small_runs_fill_no_row_of_full_size(script, trained, count):
+    script("reproduce", *ONCE, "profile=small")
+    assert f"{count} runs missing" in script("reproduce", *ONCE, "dry_run=true").out
+
+
+def test_dry_run_lists_what_is_missing(script, trained, count):
+    said = script("reproduce", *ONCE, "dry_run=true")
+    assert f"10 cells, {count} runs missing" in said.out and said.out.count("seed=0") == count
+    assert all(row["label"] in said.out for row in read_table("2")["rows"])
+
+
+@pytest.mark.parametrize("value", ["true", "True"])
+def test_dry_run_starts_and_writes_nothing(script, trained, elsewhere, value):
+    script("reproduce", *ONCE, f"dry_run={value}")
+    assert trained == [] and not elsewhere.exists()
+
+
+def test_dry_run_estimates_the_time_from_records_of_the_same_kind(filled, script, count):
+    said = script("reproduce", "table=2", "seeds=2", "dry_run=true").out
+    assert said.count("about 6 min") == count and "unknown" not in said
+
+
+def test_the_time_is_unknown_without_such_records(script, trained, count):
+    assert script("reproduce", *ONCE, "dry_run=true").out.count("time unknown") == count
+
+
+@pytest.mark.parametrize("value", ["false", "False"])
+def test_without_training_the_table_is_written_from_the_records(filled, script, trained, elsewhere, value):
+    (elsewhere / "results" / "table2.md").unlink()
+    trained.clear()
+    assert script("reproduce", "table=2", "seeds=2", f"train={value}").code == 0 and trained == []
+    assert "2.00 (1)" in (elsewhere / "results" / "table2.md").read_text()
+
+
+def test_without_records_the_table_is_all_not_run(script, trained, elsewhere):
+    assert script("reproduce", *ONCE, "train=false").code == 0
+    text = (elsewhere / "results" / "table2.md").read_text()
+    assert text.count("not run") == 10 and "No run of this table has been made yet." in text
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ([], "say which table"),
+        (["table=9"], "table=9: there is no such table; choose one of 2, 3, 4"),
+        (["table="], "choose one of 2, 3, 4"),
+        ([*ONCE, "profile=x"], "profile=x: there is no such profile; choose one of full, small"),
+        (["table=2", "seeds=0"], "seeds must be an integer >= 1, got '0'"),
+        (["table=2", "seeds=two"], "seeds must be an integer >= 1, got 'two'"),
+        ([*ONCE, "parallel=0"], "parallel must be an integer >= 1, got '0'"),
+        ([*ONCE, "budget_minutes=abc"], "budget_minutes"),
+        ([*ONCE, "budget_minutes=nan"], "budget_minutes"),
+        ([*ONCE, "dry_run=maybe"], "dry_run"),
+        ([*ONCE, "train=maybe"], "train"),
+        ([*ONCE, "nonsense"], "key=value"),
+        ([*ONCE, "trainer.log_evry=5"], "trainer.log_every"),
+        ([*ONCE, "seed=5"], "seed"),
+        ([*ONCE, "schedule.steps=9"], "schedule.steps"),
+    ],
+    ids=lambda value: value[-1] if value and isinstance(value, list) else "",
+)
+def test_a_wrong_option_is_one_line_and_starts_nothing(script, trained, elsewhere, options, part):
+    said = script("reproduce", *options)
+    assert said.code == 2 and said.err.startswith("error: ") and part in said.err and said.err.count("\n") == 1
+    assert trained == [] and not elsewhere.exists()
+
+
+def test_help_says_what_it_is_for(script):
+    said = script("reproduce", "-h")
+    assert said.code == 0 and all(f"{key}=" in said.out for key in reproduce.OWN)
+
+
+def test_real_runs_fill_a_table(script, elsewhere, monkeypatch):
+    tiny = ["dataset=mnist5k", "debug=smoke", "schedule.steps=2", "schedule.lr.milestones=[]"]
+    column = {"label": "Digits", "overrides": tiny, "paper": []}
+    rows = [{"label": "Softmax", "overrides": ["loss=softmax"], "numbers": [50]}]
+    table = {"title": "T", "metric": "test_error", "columns": [column], "published": [], "rows": rows}
+    monkeypatch.setattr(reproduce, "read_table", lambda number: table)
+    assert script("reproduce", *ONCE, "device=cpu").code == 0
+    [record] = _records.read_records("full").values()
+    assert record["config_sha256"] == identity_sha256(identity(compose([*tiny, "loss=softmax"])))
+    assert f"| {record['test_error']:.2f} (1" in (elsewhere / "results" / "table2.md").read_text()

@@ -1,0 +1,433 @@
+"""The tables: their files against the paper, the records that count, and what is written of them."""
+
+import csv
+import functools
+import io
+import json
+import re
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from configs import settings as configuration
+from configs.settings import identity
+from lsoftmax.engine.folder import identity_sha256
+from lsoftmax.metrics import paired_difference
+from scripts import _records, _tables
+from scripts._plan import RECIPES, cells, read_profile, read_table
+
+TABLES = {"2": "table2_mnist_error", "3": "table3_cifar10_error", "4": "table4_cifar100_error"}
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "published_results.json").read_text())
+LOSSES = {
+    "Hinge Loss": ["loss=hinge"],
+    "Softmax": ["loss=softmax"],
+    **{f"L-Softmax (m={m})": ["loss=lsoftmax", f"loss.m={m}"] for m in (2, 3, 4)},
+}
+_composed = functools.cache(lambda overrides: configuration.compose(overrides))  # 0.1 s each; many ask the same
+
+
+def composed(overrides):
+    return _composed(tuple(overrides))
+
+
+PLACES = [
+    (number, profile, column["label"], row["label"])
+    for number in TABLES
+    for profile in ("full", "small")
+    for column in read_table(number)["columns"]
+    for row in read_table(number)["rows"]
+]
+
+
+@pytest.fixture(scope="session")
+def planned() -> dict:
+    """(table, profile, column, row, recipe) -> its cell of seed 0; composing all of them is the point."""
+    return {
+        (number, profile, cell.column, cell.row, cell.recipe): cell
+        for number in TABLES
+        for profile in ("full", "small")
+        for cell in cells(read_table(number), read_profile(profile), 1)
+    }
+
+
+# The files.
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(("number", "profile", "column", "row"), PLACES)
+def test_every_row_composes_to_its_data_set_and_loss(planned, number, profile, column, row, recipe):
+    settings = planned[number, profile, column, row, recipe].settings
+    assert settings.dataset.name == column.lower() and settings.seed == 0
+    assert settings.loss == composed([f"dataset={column.lower()}", *LOSSES[row]]).loss
+
+
+@pytest.mark.parametrize(("number", "profile", "column", "row"), [place for place in PLACES if place[1] == "full"])
+def test_best_is_what_the_bare_command_runs(planned, number, profile, column, row):
+    bare = composed([f"dataset={column.lower()}", *LOSSES[row]])
+    assert planned[number, profile, column, row, "best"].identity == identity(bare)
+
+
+@pytest.mark.parametrize(("number", "profile", "column", "row"), [place for place in PLACES if place[1] == "full"])
+def test_paper_is_best_with_the_papers_schedule(planned, number, profile, column, row):
+    paper = composed([f"dataset={column.lower()}", f"schedule={column.lower()}_paper"])
+    expected = planned[number, profile, column, row, "best"].identity | {"schedule": identity(paper)["schedule"]}
+    assert planned[number, profile, column, row, "paper"].identity == expected
+
+
+def test_no_run_of_the_small_profile_is_one_of_full_size(planned):
+    kinds = {name: [c.identity for key, c in planned.items() if key[1] == name] for name in ("full", "small")}
+    assert all(run not in kinds["full"] for run in kinds["small"])
+
+
+@pytest.mark.parametrize("number", TABLES)
+def test_the_methods_are_those_of_the_paper_in_its_order(number):
+    table, paper = read_table(number), GOLDEN[TABLES[number]]
+    labels = [row["label"].replace("(m=", "m=") for row in (*table["published"], *table["rows"])]
+    assert len(labels) == len(paper)
+    assert all(label.startswith(entry["method"]) for label, entry in zip(labels, paper, strict=True))
+
+
+@pytest.mark.parametrize("number", TABLES)
+def test_the_numbers_are_those_of_the_paper(number):
+    table, paper = read_table(number), GOLDEN[TABLES[number]]
+    columns = ["cifar10", "cifar10+"] if number == "3" else ["error"]
+    for row, entry in zip((*table["published"], *table["rows"]), paper, strict=True):
+        if not entry["doubt"]:
+            assert row["numbers"] == [entry[column] for column in columns], row["label"]
+
+
+@pytest.mark.parametrize("number", TABLES)
+def test_every_row_has_a_number_or_null_for_every_column(number):
+    table = read_table(number)
+    assert {len(row["numbers"]) for row in (*table["published"], *table["rows"])} == {len(table["columns"])}
+
+
+# The small profile keeps what decides between losses.
+
+SMALL = ["mnist", "cifar10", "cifar10+", "cifar100"]
+
+
+def schedules(dataset: str):
+    overrides = [f"dataset={dataset}", f"schedule={dataset}_paper"]
+    return composed(overrides).schedule, composed([*overrides, *read_profile("small")[dataset]]).schedule
+
+
+def decay_over_the_run(schedule) -> float:
+    """Sum of lr x weight decay, step by step."""
+    drops = np.searchsorted(schedule.lr.milestones, np.arange(schedule.steps), side="right")
+    return float((schedule.lr.base * schedule.lr.factor**drops).sum() * schedule.weight_decay)
+
+
+def test_the_profile_knows_all_data_sets_of_the_tables():
+    columns = [column["label"].lower() for number in TABLES for column in read_table(number)["columns"]]
+    assert sorted(read_profile("small")) == sorted(columns) == sorted(SMALL)
+
+
+@pytest.mark.parametrize("dataset", SMALL)
+def test_the_small_run_decays_the_weights_as_the_papers_does(dataset):
+    paper, small = map(decay_over_the_run, schedules(dataset))
+    assert paper == pytest.approx(0.62, abs=0.02) and small == pytest.approx(0.62, abs=0.02)
+
+
+@pytest.mark.parametrize("dataset", SMALL)
+def test_the_small_run_takes_75_to_95_epochs(dataset):
+    settings = composed([f"dataset={dataset}", *read_profile("small")[dataset]])
+    assert 75 <= settings.schedule.steps * settings.schedule.batch_size / settings.dataset.train_images <= 95
+
+
+@pytest.mark.parametrize("dataset", SMALL)
+def test_the_small_runs_rate_drops_at_the_same_parts_of_the_run(dataset):
+    paper, small = ([step / schedule.steps for step in schedule.lr.milestones] for schedule in schedules(dataset))
+    assert small == pytest.approx(paper, abs=1e-3)
+
+
+@pytest.mark.parametrize("dataset", SMALL)
+def test_the_small_runs_lambda_is_the_authors_stretched_to_its_steps(dataset):
+    paper, small = (schedule.lam.gamma * schedule.steps for schedule in schedules(dataset))
+    assert small == pytest.approx(paper, rel=1e-3)
+
+
+# The records.
+
+
+@pytest.fixture
+def table() -> dict:
+    """A table of the same form with two short columns."""
+    columns = [
+        {"label": "Ones", "overrides": ["dataset=mnist5k"], "paper": ["schedule.steps=7", "schedule.lr.milestones=[]"]},
+        {"label": "Twos", "overrides": ["dataset=mnist5k", "model.width=0.5"], "paper": []},
+    ]
+    rows = [
+        {"label": "Softmax", "overrides": ["loss=softmax"], "numbers": [9.05, None]},
+        {"label": "L-Softmax (m=4)", "overrides": ["loss.m=4"], "numbers": [7.58, 5.92]},
+    ]
+    published = [{"label": "Others (1999)", "numbers": [None, 8.39]}]
+    return {"title": "Errors", "metric": "test_error", "columns": columns, "published": published, "rows": rows}
+
+
+@pytest.fixture
+def wanted(table, elsewhere) -> list:
+    return list(cells(table, {}, 3))
+
+
+@pytest.fixture
+def runs(wanted, made_up):
+    """runs(row, change per seed, ...) -> the records of that row in Ones, best, of as many seeds."""
+
+    def make(row: str, *changes: dict) -> dict:
+        place = (row, "Ones", "best")
+        found = [cell for cell in wanted if (cell.row, cell.column, cell.recipe) == place]
+        records = [made_up(cell.settings, **change) for cell, change in zip(found, changes, strict=False)]
+        return {record["config_sha256"]: record for record in records}
+
+    return make
+
+
+DIVERGED = {"status": "diverged", "test_error": None, "train_error": None, "wrong": None, "predicted_classes": None}
+COLLAPSED = {"wrong": range(90), "predicted_classes": 1, "train_error": 90.0}
+
+
+def test_a_kept_record_reads_back_the_same(runs):
+    [(key, record)] = runs("L-Softmax (m=4)", {"wrong": [3, 7]}).items()
+    path = _records.keep(record, "full")
+    assert path.parent == _records.folder("full") and _records.read_records("full") == {key: record}
+
+
+def test_a_record_of_a_profile_lies_apart(runs):
+    [record] = runs("Softmax", {}).values()
+    _records.keep(record, "small")
+    assert _records.read_records("full") == {} and len(_records.read_records("small")) == 1
+
+
+def test_every_run_of_a_table_has_a_file_of_its_own(wanted, made_up):
+    runs = {identity_sha256(cell.identity): made_up(cell.settings) for cell in wanted}
+    assert len({_records.keep(record, "full") for record in runs.values()}) == len(runs)
+
+
+def test_the_same_run_kept_twice_is_one_file(runs):
+    [record] = runs("Softmax", {}).values()
+    assert _records.keep(record, "full") == _records.keep(record, "full")
+
+
+def test_rows_get_the_records_of_exactly_their_configuration(wanted, runs):
+    records = runs("Softmax", {"wrong": [1]}, {"wrong": [2]})
+    results = _tables.collect(wanted, records)
+    assert results["Softmax", "Ones", "best"] == list(records.values())
+    assert all(found == [] for place, found in results.items() if place != ("Softmax", "Ones", "best"))
+
+
+@pytest.mark.parametrize(
+    "other", ["schedule.steps=599", "dataset.train_images=500", "loss.gradient=detached", "seed=3"]
+)
+def test_a_run_of_something_else_fills_no_row(wanted, made_up, other):
+    record = made_up(composed(["dataset=mnist5k", "loss.m=4", other]))
+    assert not any(_tables.collect(wanted, {record["config_sha256"]: record}).values())
+
+
+def test_recipes_that_are_the_same_run_share_its_record(wanted, made_up):
+    [cell] = [c for c in wanted if (c.row, c.column, c.recipe, c.seed) == ("Softmax", "Twos", "best", 0)]
+    record = made_up(cell.settings)
+    results = _tables.collect(wanted, {record["config_sha256"]: record})
+    assert results["Softmax", "Twos", "paper"] == results["Softmax", "Twos", "best"] == [record]
+
+
+def test_runs_on_other_data_are_not_averaged_with_the_rest(table, wanted, runs):
+    records = runs("Softmax", {"wrong": range(5)}, {"wrong": range(50), "dataset_sha256": "e" * 64})
+    assert "27.50" not in _tables.markdown(table, _tables.collect(wanted, records), "", "")
+
+
+def test_runs_on_other_data_are_not_compared_image_by_image(table, wanted, runs):
+    other = {"wrong": range(4), "dataset_sha256": "e" * 64}
+    records = {**runs("Softmax", {"wrong": range(9)}), **runs("L-Softmax (m=4)", other)}
+    assert "-5.00 [" not in _tables.markdown(table, _tables.collect(wanted, records), "", "")
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({}, "finished"),
+        (DIVERGED, "diverged"),
+        ({"predicted_classes": 1}, "collapsed"),
+        ({"predicted_classes": 2}, "finished"),
+        ({"train_error": 45.1}, "collapsed"),
+        ({"train_error": 44.9}, "finished"),
+        ({"train_error": 46.0, "num_classes": 100}, "finished"),
+    ],
+    ids=["", "status", "1 class", "2 classes", "above", "below", "100 classes"],
+)
+def test_the_verdict_is(runs, change, word):
+    [record] = runs("Softmax", change).values()
+    assert _records.verdict(record) == word
+
+
+# What is written.
+
+
+@pytest.fixture
+def written(table, wanted):
+    """written(records) -> the cells of the Markdown table's line ROW in the column COLUMN."""
+
+    def write(records: dict, row: str = "L-Softmax (m=4)", column: str = "Ones") -> list[str]:
+        text = _tables.markdown(table, _tables.collect(wanted, records), "command", "")
+        part = text.split(f"## {column}\n")[1].split("##")[0]
+        [line] = [line for line in part.splitlines() if line.strip("| *").startswith(row)]
+        return [cell.strip() for cell in line.strip("|").split("|")]
+
+    return write
+
+
+@pytest.fixture
+def sheet(table, wanted):
+    """sheet(records) -> the CSV's lines of our rows as dictionaries."""
+
+    def read(records: dict) -> dict:
+        text = _tables.comma_separated(table, _tables.collect(wanted, records))
+        return {(r["column"], r["method"], r["recipe"]): r for r in csv.DictReader(io.StringIO(text))}
+
+    return read
+
+
+OURS, DIFFERENCE, AGAINST = 5, 6, 7  # of `best`, after method, paper and three of `paper`
+ERRORS = [{"wrong": range(8)}, {"wrong": range(5)}, {"wrong": range(10)}]
+
+
+def test_a_cell_is_mean_deviation_and_count(written, runs):
+    deviation = statistics.stdev([8, 5, 10])
+    assert written(runs("L-Softmax (m=4)", *ERRORS))[OURS] == f"7.67 ± {deviation:.2f} (3)"
+
+
+def test_a_single_run_has_no_deviation(written, runs):
+    assert written(runs("L-Softmax (m=4)", ERRORS[0]))[OURS] == "8.00 (1)"
+
+
+def test_the_difference_is_ours_minus_the_papers(written, runs):
+    assert written(runs("L-Softmax (m=4)", *ERRORS))[DIFFERENCE] == f"{23 / 3 - 7.58:+.2f}"
+
+
+def test_the_papers_number_stands_beside(written):
+    assert written({})[1] == "7.58" and written({}, column="Twos")[1] == "5.92"
+
+
+def test_a_number_that_the_paper_does_not_give_is_not_available(written):
+    assert written({}, "Others")[1] == "N/A" and written({}, "Softmax", "Twos")[1] == "N/A"
+
+
+def test_no_difference_to_a_number_that_is_not_there(written, wanted, made_up):
+    records = [made_up(cell.settings, range(8)) for cell in wanted if (cell.row, cell.column) == ("Softmax", "Twos")]
+    cells = written({record["config_sha256"]: record for record in records}, "Softmax", "Twos")
+    assert cells[OURS].startswith("8.00") and cells[DIFFERENCE] == ""
+
+
+def test_a_row_without_a_run_is_not_run(written, runs):
+    cells = written(runs("Softmax", *ERRORS))
+    assert cells[2:] == ["not run", "", "", "not run", "", ""]
+
+
+def test_a_collapsed_run_counts_with_its_number(written, runs):
+    cells = written(runs("L-Softmax (m=4)", *ERRORS[:2], COLLAPSED))
+    assert cells[OURS].startswith(f"{103 / 3:.2f} ± ") and "(3; 1 collapsed)" in cells[OURS]
+
+
+def test_a_diverged_run_is_said_beside_the_others(written, runs):
+    assert "6.50 ± 2.12 (2; 1 diverged)" in written(runs("L-Softmax (m=4)", *ERRORS[:2], DIVERGED))[OURS]
+
+
+def test_a_row_of_diverged_runs_alone_has_no_number_and_says_so(written, runs):
+    assert written(runs("L-Softmax (m=4)", DIVERGED, DIVERGED))[OURS] == "no number; 2 diverged"
+
+
+def test_diverged_and_collapsed_runs_are_counted_each(written, runs):
+    ours = written(runs("L-Softmax (m=4)", DIVERGED, COLLAPSED, DIVERGED))[OURS]
+    assert "2 diverged" in ours and "1 collapsed" in ours
+
+
+def test_better_than_softmax_is_negative_with_its_interval(written, runs):
+    softmax, ours = [{"wrong": range(20)}, {"wrong": range(24)}], [{"wrong": range(4)}, {"wrong": range(2)}]
+    masks = [torch.tensor([[n < len(run["wrong"]) for n in range(100)] for run in way]) for way in (ours, softmax)]
+    expected = paired_difference(*masks)
+    said = written({**runs("Softmax", *softmax), **runs("L-Softmax (m=4)", *ours)})[AGAINST]
+    difference, low, high = map(float, re.findall(r"[+-][\d.]+", said))
+    assert difference == -19 and low < difference < high < 0
+    assert [low, high] == pytest.approx([expected.low, expected.high], abs=1)  # the bootstrap's own noise: 0.3 each
+
+
+def test_worse_than_softmax_is_positive(written, runs):
+    records = {**runs("Softmax", {"wrong": []}), **runs("L-Softmax (m=4)", {"wrong": range(50)})}
+    assert written(records)[AGAINST].startswith("+50.00 [+")
+
+
+def test_as_good_as_softmax_has_no_sign_of_better(written, runs):
+    records = {**runs("Softmax", {"wrong": [1, 2]}), **runs("L-Softmax (m=4)", {"wrong": [1, 2]})}
+    assert written(records)[AGAINST].startswith("0.00 [")
+
+
+def test_a_diverged_run_leaves_the_others_to_compare(written, runs):
+    records = {**runs("Softmax", DIVERGED, {"wrong": range(9)}), **runs("L-Softmax (m=4)", {"wrong": range(4)})}
+    assert written(records)[AGAINST].startswith("-5.00 [")
+
+
+@pytest.mark.parametrize("softmax", [[], [DIVERGED]], ids=["not run", "diverged"])
+def test_without_a_softmax_there_is_nothing_to_compare(written, runs, softmax):
+    cells = written({**runs("Softmax", *softmax), **runs("L-Softmax (m=4)", *ERRORS)})
+    assert cells[OURS].startswith("7.67") and cells[AGAINST] == ""
+
+
+def test_softmax_is_not_compared_with_itself(written, runs):
+    assert written(runs("Softmax", *ERRORS), "Softmax")[AGAINST] == ""
+
+
+def test_every_line_of_a_table_has_the_same_cells(table, wanted, runs):
+    text = _tables.markdown(table, _tables.collect(wanted, runs("Softmax", ERRORS[0], DIVERGED)), "", "")
+    assert {line.count("|") for line in text.splitlines() if line.startswith("|")} == {9}
+
+
+def test_the_table_says_its_command_and_its_note(table, wanted):
+    text = _tables.markdown(table, _tables.collect(wanted, {}), "python this.py", "No claim.")
+    assert "`python this.py`" in text and "No claim." in text and text.startswith("# Errors\n")
+
+
+def test_the_table_says_where_its_numbers_come_from(table, wanted, runs):
+    text = _tables.markdown(table, _tables.collect(wanted, runs("Softmax", *ERRORS)), "", "")
+    said = ["Abacus, 2 threads", "torch 2.99", "precision fp32", "data " + "d" * 12, "code abc123", "0.30 hours"]
+    assert [part for part in said if part not in text] == []
+
+
+def test_runs_on_different_machines_are_all_named(table, wanted, runs):
+    records = runs("Softmax", {"device": "Abacus"}, {"device": "Quipu", "precision": "bf16"})
+    text = _tables.markdown(table, _tables.collect(wanted, records), "", "")
+    assert "Abacus, 2 threads, Quipu, 2 threads" in text and "bf16, fp32" in text
+
+
+def test_the_time_of_a_run_in_two_recipes_is_counted_once(table, wanted, made_up):
+    runs = [made_up(cell.settings) for cell in wanted if cell.column == "Twos" and cell.seed == 0]
+    records = {run["config_sha256"]: run for run in runs}
+    text = _tables.markdown(table, _tables.collect(wanted, records), "", "")
+    assert len(runs) == 4 and "0.20 hours" in text  # two rows, 360 s each
+
+
+def test_a_table_without_runs_says_so(table, wanted):
+    assert "No run of this table has been made yet." in _tables.markdown(table, _tables.collect(wanted, {}), "", "")
+
+
+def test_the_csv_has_mean_deviation_count_and_values(sheet, runs):
+    line = sheet(runs("L-Softmax (m=4)", *ERRORS))["Ones", "L-Softmax (m=4)", "best"]
+    assert float(line["mean"]) == pytest.approx(23 / 3) and line["n"] == "3" and line["values"] == "[8.0, 5.0, 10.0]"
+    assert float(line["std"]) == pytest.approx(statistics.stdev([8, 5, 10])) and line["paper"] == "7.58"
+
+
+def test_the_csv_counts_diverged_and_collapsed_runs(sheet, runs):
+    line = sheet(runs("L-Softmax (m=4)", DIVERGED, COLLAPSED, DIVERGED))["Ones", "L-Softmax (m=4)", "best"]
+    assert (line["n"], line["diverged"], line["collapsed"], line["mean"]) == ("1", "2", "1", "90.0")
+
+
+def test_the_csv_has_a_line_for_rows_that_were_not_run(sheet):
+    line = sheet({})["Twos", "Softmax", "paper"]
+    assert (line["n"], line["mean"], line["std"], line["paper"]) == ("0", "", "", "")
+
+
+def test_every_line_of_the_csv_has_as_many_fields_as_its_head(table, wanted):
+    text = _tables.comma_separated(table, _tables.collect(wanted, {}))
+    assert {len(line) for line in csv.reader(io.StringIO(text))} == {14}
