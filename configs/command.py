@@ -4,7 +4,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -46,16 +47,33 @@ def run_command(job: Job) -> int:
         jobs = arguments.jobs(asked.overrides, sweep=asked.multirun)
     except ConfigError as error:
         return _fail(error).code
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    outcomes: list[Outcome] = []
+    with _early_signals(lambda: _table(jobs[: len(outcomes)], outcomes) if asked.multirun else ""):
+        try:
+            return _sweep(job, jobs, outcomes) if asked.multirun else _run(job, jobs[0]).code
+        except BrokenPipeError:  # the reader has gone (| head); nobody is left to be told
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+            return 0
+
+
+@contextmanager
+def _early_signals(last_words: Callable[[], str]) -> Iterator[None]:
+    """SIGINT and SIGTERM while nothing is being trained; the trainer has its own way, which saves first.
+
+    They leave at once: an exception would be raised inside whatever import is under way, and swallowed there.
+    """
+
+    def leave(signum: int, frame: FrameType | None) -> None:
+        print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr, flush=True)
+        print(last_words(), end="\n" if last_words() else "", flush=True)
+        os._exit(128 + signum)
+
+    before = {signum: signal.signal(signum, leave) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return _sweep(job, jobs) if asked.multirun else _run(job, jobs[0]).code
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    """A signal while nothing is being trained yet; the trainer has its own way."""
-    raise KeyboardInterrupt(signum)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _show() -> int:
@@ -78,15 +96,10 @@ def _run(job: Job, overrides: list[str]) -> Outcome:
         return job(settings, path)
     except ConfigError as error:
         return _fail(error)
-    except KeyboardInterrupt as error:
-        signum = int(*error.args) if error.args else signal.SIGINT
-        print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr)
-        return Outcome(code=128 + signum, status="interrupted")
 
 
-def _sweep(job: Job, jobs: list[list[str]]) -> int:
-    """One job after another; none leaves the process or keeps the next from running."""
-    outcomes: list[Outcome] = []
+def _sweep(job: Job, jobs: list[list[str]], outcomes: list[Outcome]) -> int:
+    """One job after another; none leaves the process or keeps the next from running. Fills `outcomes`."""
     for overrides in jobs:
         if any(outcome.code > 128 for outcome in outcomes):
             outcomes.append(Outcome(code=0, status="not started"))  # the signal was meant for the whole sweep

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Labelled images on the CPU, as bytes: a quarter of the memory of floats, and the format of the files."""
+    """Labelled images as bytes: a quarter of the memory of floats, and the format of the files."""
 
     images: Tensor  # (N, C, H, W) uint8
     labels: Tensor  # (N,) int64, in 0 .. num_classes - 1

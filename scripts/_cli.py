@@ -1,5 +1,6 @@
 """key=value options of the scripts, and errors in one line."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -32,6 +33,9 @@ def main(script: Callable[[list[str]], None], about: str | None) -> int:
         return _fail(error)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # the reader has gone (| head)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 0
     except Exception as error:
         from lsoftmax.errors import UserError  # not above: it would import torch before the options are checked
 

@@ -32,11 +32,11 @@ def evaluate(arguments: list[str]) -> None:
     numbers = _measure(settings, path, own.get("set", "test"))
     print(_report(numbers))
     if "run" in own and numbers["set"] == "test":
-        print(_compared(Path(own["run"]), numbers["error"]))
+        print(_compared(Path(own["run"]).expanduser(), numbers["error"]))
     if "out" in own:
         from lsoftmax.engine.files import write_json
 
-        write_json(Path(own["out"]), numbers)
+        write_json(Path(own["out"]).expanduser(), numbers)
 
 
 def _settings_and_weights(own: dict[str, str], overrides: list[str]) -> tuple[Settings, Path]:
@@ -45,8 +45,8 @@ def _settings_and_weights(own: dict[str, str], overrides: list[str]) -> tuple[Se
     if own.get("set", "test") not in ("train", "val", "test"):
         raise ConfigError(f"set must be one of train, val, test, got {own['set']!r}")
     if "weights" in own:
-        return compose(overrides), Path(own["weights"])
-    run = Path(own["run"])
+        return compose(overrides), Path(own["weights"]).expanduser()
+    run = Path(own["run"]).expanduser()
     if not (run / "model.safetensors").exists() and (run / "config.yaml").exists():
         raise ConfigError(f"the run in {run} has no weights: it has not ended, or it diverged (see its result.json)")
     return from_file(run / "config.yaml", overrides), run / "model.safetensors"

@@ -22,7 +22,11 @@ def plot_schedule(arguments: list[str]) -> None:
     """See above."""
     own, overrides = _cli.split_options(arguments, ["out"])
     settings = compose(overrides)
-    out = Path(own["out"]) if "out" in own else ROOT / "outputs" / "schedules" / f"{settings.dataset.name}.png"
+    out = (
+        Path(own["out"]).expanduser()
+        if "out" in own
+        else ROOT / "outputs" / "schedules" / f"{settings.dataset.name}.png"
+    )
 
     from assemble import make_plan
 
