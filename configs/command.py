@@ -65,7 +65,8 @@ def _early_signals(last_words: Callable[[], str]) -> Iterator[None]:
 
     def leave(signum: int, frame: FrameType | None) -> None:
         print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr, flush=True)
-        print(last_words(), end="\n" if last_words() else "", flush=True)
+        if words := last_words():
+            print(words, flush=True)
         os._exit(128 + signum)
 
     before = {signum: signal.signal(signum, leave) for signum in (signal.SIGINT, signal.SIGTERM)}

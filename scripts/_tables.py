@@ -26,10 +26,10 @@ def collect(cells: Sequence[Cell], records: dict[str, Record]) -> Results:
         found.setdefault((cell.row, cell.column, cell.recipe), []).extend([record] if record else [])
     for column in {column for _, column, _ in found}:
         runs = [run for (_, place, _), there in found.items() if place == column for run in there]
-        counts = Counter(run["dataset_sha256"] for run in runs)
+        data = Counter(run["dataset_sha256"] for run in runs).most_common(1)
         for key in found:
             if key[1] == column:
-                found[key] = [run for run in found[key] if run["dataset_sha256"] == counts.most_common(1)[0][0]]
+                found[key] = [run for run in found[key] if run["dataset_sha256"] == data[0][0]]
     return found
 
 

@@ -8,12 +8,10 @@ their stored norms have no meaning.
 
 from torch import Tensor
 
-from lsoftmax.annealed import AnnealedMargin
 from lsoftmax.checks import Gradient, Reduction, check_arguments, check_reduction
 from lsoftmax.functional import lsoftmax_cross_entropy, lsoftmax_logits
-from lsoftmax.losses.criterion import Criterion
+from lsoftmax.losses.lsoftmax import LSoftmax
 from lsoftmax.losses.unit import unit_rows
-from lsoftmax.margin import psi_of_cosine
 
 
 def asoftmax_logits(
@@ -55,17 +53,11 @@ def _unit(weight: Tensor) -> Tensor:
     return unit_rows(weight).to(weight.dtype)
 
 
-class ASoftmax(Criterion, AnnealedMargin):
-    """`asoftmax_cross_entropy` with its class weights; arguments as there.
+class ASoftmax(LSoftmax):
+    """`asoftmax_cross_entropy` with its class weights; arguments as there, m and lambda as `LSoftmax` holds them.
 
     Plain scores are |x| cos(theta_j).
     """
-
-    def __init__(
-        self, in_features: int, num_classes: int, *, m: int = 4, lam: float = 0.0, gradient: Gradient = "exact"
-    ) -> None:
-        super().__init__(in_features, num_classes)
-        self._set_margin(m, lam, gradient)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         return asoftmax_cross_entropy(features, self.weight, labels, m=self.m, lam=self.lam, gradient=self.gradient)
@@ -75,6 +67,3 @@ class ASoftmax(Criterion, AnnealedMargin):
 
     def margin_logits(self, features: Tensor, labels: Tensor) -> Tensor:
         return asoftmax_logits(features, self.weight, labels, m=self.m, lam=self.lam)
-
-    def positive_psi(self, cosine: Tensor) -> Tensor:
-        return psi_of_cosine(cosine, self.m) > 0
