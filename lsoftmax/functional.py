@@ -5,14 +5,15 @@ c the cosine between them, s = 1 / (1 + lambda). Only the target logit differs f
 
     f_y = (lambda |w||x| c + |w||x| psi) / (1 + lambda) = w.x + s |w||x| (psi - c)        (paper, Sec. 5.1 and Eq. 6)
 
-The second form is the one computed: lambda = inf is the plain layer, and nothing overflows. Its gradient beyond the
-plain layer's own, with g = dpsi/dc:
+The second form is the one computed: lambda = inf is the plain layer, and nothing overflows. Its gradient, with
+g = dpsi/dc:
 
-    d/dx:  s (g - 1) w + s (psi - c g) (|w| / |x|) x
-    d/dw:  s (g - 1) x + s (psi - c g) (|x| / |w|) w
+    d/dx:  (1 + s (g - 1)) w + s (psi - c g) (|w| / |x|) x
+    d/dw:  (1 + s (g - 1)) x + s (psi - c g) (|x| / |w|) w
 
-These are N rows of length D, added into the gradients that the plain matmuls make: autograd through weight[labels]
-would allocate a second dense (C, D) gradient. All of it is computed in float32 or better, whatever the inputs are.
+The first terms are the plain layer's times a gain, which goes into the matrix dL/dlogits before its two matmuls; the
+second ones are added into what these make: autograd through weight[labels] would allocate a second dense (C, D)
+gradient. The margin is computed in float32 or better, whatever the inputs are.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -83,10 +84,10 @@ def lsoftmax_cross_entropy(
     if m == 1:
         logits = F.linear(features, weight)
         return F.cross_entropy(logits.to(compute_dtype(logits.dtype)), labels, reduction=reduction)
-    loss: Tensor = _CrossEntropy.apply(features, weight, labels, m, lam, gradient)  # type: ignore[no-untyped-call]
-    if reduction == "mean":
-        return (loss / loss.numel()).sum() if loss.numel() else loss.mean()  # the sum alone may leave float32's range
-    return loss.sum() if reduction == "sum" else loss
+    loss: Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
+        features, weight, labels, m, lam, gradient, reduction
+    )
+    return loss
 
 
 def target_cosine(features: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -102,7 +103,7 @@ class _Target(NamedTuple):
     """What the margin does to one row: the term added to the target logit, and the coefficients of its gradient."""
 
     correction: Tensor  # s |w||x| (psi - c)
-    across: Tensor  # of w in d/dx and of x in d/dw
+    gain: Tensor  # 1 + s (g - 1): of w in df_y/dx and of x in df_y/dw, the plain layer's own 1 included
     along_x: Tensor  # of x in d/dx
     along_w: Tensor  # of w in d/dw
 
@@ -112,14 +113,17 @@ def _target(features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float
     cosine, norm_x, norm_w = target_cosine(features, weight, labels)
     share = 1 / (1 + (lam.to(cosine.dtype) if isinstance(lam, Tensor) else lam))
     value, slope = psi_and_slope(cosine, m)
-    difference = share * (value - cosine)
+    difference = (value - cosine).mul_(share)
     if gradient == "exact":
-        across, along = share * (slope - 1), share * (value - cosine * slope)
+        # psi - c g = (psi - c) - c (g - 1)
+        extra = slope.sub_(1).mul_(share)
+        gain, along = extra + 1, torch.addcmul(difference, cosine, extra, value=-1)
     else:
-        across, along = torch.zeros_like(cosine), difference if gradient == "norms_live" else torch.zeros_like(cosine)
+        gain = torch.ones_like(cosine)
+        along = difference if gradient == "norms_live" else torch.zeros_like(cosine)
     return _Target(
         correction=difference * norm_x * norm_w,
-        across=across,
+        gain=gain,
         along_x=along * _ratio(norm_w, norm_x),
         along_w=along * _ratio(norm_x, norm_w),
     )
@@ -127,31 +131,7 @@ def _target(features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """numerator / denominator, and 0 where the denominator is 0: a zero vector has no direction to move along."""
-    return torch.where(denominator > 0, numerator / denominator, 0.0)
-
-
-def _add_target_gradient(
-    grad_features: Tensor | None,
-    grad_weight: Tensor | None,
-    features: Tensor,
-    weight: Tensor,
-    labels: Tensor,
-    grad_target: Tensor,
-    target: _Target,
-) -> tuple[Tensor | None, Tensor | None]:
-    """Add the margin's part to the gradients of the plain matmuls; grad_target is dL/df_y, (N,)."""
-    dtype = target.across.dtype
-    x, w = features.to(dtype), weight.index_select(0, labels).to(dtype)
-    across = (grad_target * target.across).unsqueeze(1)
-    if grad_features is not None:
-        along_x = (grad_target * target.along_x).unsqueeze(1)
-        grad_features = grad_features.to(dtype).addcmul_(across, w).addcmul_(along_x, x).to(features.dtype)
-    if grad_weight is not None:
-        along_w = (grad_target * target.along_w).unsqueeze(1)
-        rows = (across * x).addcmul_(along_w, w)
-        # Rows of one class are summed in float32 or better, also where the weight is kept in half precision.
-        grad_weight = grad_weight.to(dtype).index_add_(0, labels, rows).to(weight.dtype)
-    return grad_features, grad_weight
+    return (numerator / denominator).masked_fill_(denominator == 0, 0.0)
 
 
 class _Logits(torch.autograd.Function):
@@ -168,14 +148,18 @@ class _Logits(torch.autograd.Function):
             if logits.dtype == torch.float16:  # (1 - 2m)|w||x| leaves float16's range long before w.x does
                 corrected = corrected.clamp(min=torch.finfo(torch.float16).min)
             logits.scatter_(1, index, corrected.to(logits.dtype))
-        ctx.save_for_backward(features, weight, labels, *target)
+        ctx.save_for_backward(features, weight, labels, *target[1:])
         return logits
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        features, weight, labels, *target = ctx.saved_tensors
-        grad_target = grad.gather(1, labels.unsqueeze(1)).squeeze(1).to(target[0].dtype)
-        return _backward(ctx, grad, grad_target, features, weight, labels, _Target(*target))
+        features, weight, labels, gain, along_x, along_w = ctx.saved_tensors
+        index = labels.unsqueeze(1)
+        grad_target = grad.gather(1, index).to(gain.dtype)
+        folded, apart = _split(ctx, grad_target, gain)
+        grad = grad.scatter(1, index, folded.to(grad.dtype))
+        grads = _backward(ctx, grad, grad_target, apart, features, weight, labels, along_x, along_w)
+        return *grads, None, None, None, None
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -187,9 +171,16 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float | Tensor, gradient: str
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        labels: Tensor,
+        m: int,
+        lam: float | Tensor,
+        gradient: str,
+        reduction: str,
     ) -> Tensor:
-        ctx.matmul_dtype = _matmul_dtype(features)
+        ctx.matmul_dtype, ctx.reduction = _matmul_dtype(features), reduction
         with _no_autocast(features):
             logits = features.to(ctx.matmul_dtype) @ weight.to(ctx.matmul_dtype).T
             logits = logits.to(compute_dtype(logits.dtype))
@@ -201,29 +192,75 @@ class _CrossEntropy(torch.autograd.Function):
             shares = logits.sub_(top).exp_()  # of the others among themselves, in the logits' own memory
             total = shares.sum(dim=1, keepdim=True)
             lead = corrected - (top + total.log())
-        ctx.save_for_backward(features, weight, labels, shares, total, lead, *target)
-        return -F.logsigmoid(lead).squeeze(1)
+            loss = -F.logsigmoid(lead).squeeze(1)
+        ctx.save_for_backward(features, weight, labels, shares, total, lead, *target[1:])
+        if reduction == "mean":
+            return (loss / loss.numel()).sum() if loss.numel() else loss.mean()  # the sum may leave float32's range
+        return loss.sum() if reduction == "sum" else loss
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        features, weight, labels, shares, total, lead, *target = ctx.saved_tensors
-        grad_others = torch.sigmoid(-lead) * grad.unsqueeze(1)
-        grad_logits = (shares * (grad_others / total)).scatter_(1, labels.unsqueeze(1), -grad_others)
-        return _backward(ctx, grad_logits, -grad_others.squeeze(1), features, weight, labels, _Target(*target))
+        features, weight, labels, shares, total, lead, gain, along_x, along_w = ctx.saved_tensors
+        grad = grad.unsqueeze(1) if ctx.reduction == "none" else grad
+        grad_others = torch.sigmoid(-lead).mul_(grad / max(1, len(labels)) if ctx.reduction == "mean" else grad)
+        grad_target = -grad_others
+        grad_logits = shares * (grad_others / total)
+        folded, apart = _split(ctx, grad_target, gain)
+        grad_logits.scatter_(1, labels.unsqueeze(1), folded)
+        grads = _backward(ctx, grad_logits, grad_target, apart, features, weight, labels, along_x, along_w)
+        return *grads, None, None, None, None, None
+
+
+def _split(ctx: Any, grad_target: Tensor, gain: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The part of dL/df_y times gain, (N, 1), that goes through the matmuls, and the part to be added apart.
+
+    All of it goes through them, but for half precision: at small angles gain is m^2 and cancels against `along`, which
+    takes more digits than such a matmul has.
+    """
+    gain = gain.unsqueeze(1)
+    if ctx.matmul_dtype == gain.dtype:
+        return grad_target * gain, None
+    return grad_target, grad_target * (gain - 1)
 
 
 def _backward(
-    ctx: Any, grad: Tensor, grad_target: Tensor, features: Tensor, weight: Tensor, labels: Tensor, target: _Target
-) -> tuple[Tensor | None, ...]:
-    """Both Functions' backward from dL/dlogits: the plain layer's two matmuls, then the margin's rows."""
+    ctx: Any,
+    grad: Tensor,
+    grad_target: Tensor,
+    apart: Tensor | None,
+    features: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    along_x: Tensor,
+    along_w: Tensor,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Both Functions' backward from dL/dlogits, as `_split` made it, and dL/df_y, (N, 1)."""
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         raise RuntimeError("L-Softmax has no second derivative here: create_graph=True is not supported")
+    grad_features = grad_weight = None
+    dtype = grad_target.dtype
     with _no_autocast(features):
         grad = grad.to(ctx.matmul_dtype)
-        grad_features = grad @ weight.to(grad.dtype) if ctx.needs_input_grad[0] else None
-        grad_weight = grad.T @ features.to(grad.dtype) if ctx.needs_input_grad[1] else None
-        grads = _add_target_gradient(grad_features, grad_weight, features, weight, labels, grad_target, target)
-    return *grads, None, None, None, None
+        x = features.to(dtype)
+        if ctx.needs_input_grad[0]:
+            grad_features = (grad @ weight.to(grad.dtype)).to(dtype)
+            grad_features = grad_features.addcmul_(grad_target * along_x.unsqueeze(1), x)
+            if apart is not None:
+                grad_features = grad_features.addcmul_(apart, weight.index_select(0, labels).to(dtype))
+            grad_features = grad_features.to(features.dtype)
+        if ctx.needs_input_grad[1]:
+            # Rows of one class are summed in float32 or better, also where the weight is kept in half precision.
+            grad_weight = (grad.T @ features.to(grad.dtype)).to(dtype)
+            rows = grad_target * along_w.unsqueeze(1)
+            if len(weight) <= len(labels):
+                of_class = rows.new_zeros(len(weight), 1).index_add_(0, labels, rows)
+                grad_weight = grad_weight.addcmul_(of_class, weight.to(dtype))
+            else:
+                grad_weight = grad_weight.index_add_(0, labels, weight.index_select(0, labels).to(dtype).mul_(rows))
+            if apart is not None:
+                grad_weight = grad_weight.index_add_(0, labels, apart * x)
+            grad_weight = grad_weight.to(weight.dtype)
+    return grad_features, grad_weight
 
 
 def _matmul_dtype(features: Tensor) -> torch.dtype:

@@ -3,8 +3,8 @@
     psi(theta) = (-1)^k cos(m theta) - 2k,    theta in [k pi/m, (k+1) pi/m],  k = 0..m-1        (paper, Eq. 6)
 
 It falls from psi(0) = 1 to psi(pi) = 1 - 2m, lies below cos(theta), and psi(theta) = cos(theta) for m = 1. With
-c = cos(theta), cos(m theta) is the Chebyshev polynomial T_m(c) (Eq. 7), so no angle is needed: acos has an infinite
-derivative at c = -1 and c = 1, where the derivative of psi is finite (m^2).
+c = cos(theta), cos(m theta) is the Chebyshev polynomial T_m(c) (Eq. 7), so nothing goes through acos, whose derivative
+is infinite at c = -1 and c = 1, where that of psi is finite (m^2): acos only finds the segment.
 """
 
 import math
@@ -24,7 +24,7 @@ def psi(theta: Tensor, m: int) -> Tensor:
 
 
 def psi_of_cosine(cosine: Tensor, m: int) -> Tensor:
-    """psi(theta) from cos(theta), any shape: no acos, and a gradient that is finite on all of [-1, 1].
+    """psi(theta) from cos(theta), any shape: no gradient through acos, so it is finite on all of [-1, 1].
 
     Cosines that rounding has pushed outside [-1, 1] are clamped. ValueError if m is no int >= 1.
     """
@@ -42,26 +42,20 @@ def psi_and_slope(cosine: Tensor, m: int) -> tuple[Tensor, Tensor]:
 
     The slope is m^2 at c = -1 and c = 1, and 0 at every inner segment boundary.
     """
-    c2 = 2 * cosine
-    t_previous, t = torch.ones_like(cosine), cosine  # first kind: T_{n-1}, T_n
-    u_previous, u = torch.zeros_like(cosine), t_previous  # second kind: U_{n-2}, U_{n-1}
-    for _ in range(m - 1):
-        t_previous, t = t, c2 * t - t_previous
-        u_previous, u = u, c2 * u - u_previous
     k = segment(cosine, m)
-    return _sign(k) * t - 2 * k, m * u.abs()
+    chebyshev = torch.special.chebyshev_polynomial_t(cosine, m)
+    slope = torch.special.chebyshev_polynomial_u(cosine, m - 1).abs_().mul_(m)
+    # (-1)^k T - 2k in few operations: a call for ten classes costs what its operations cost, not what they compute.
+    return torch.addcmul(chebyshev, chebyshev, k.remainder(2), value=-2).sub_(k, alpha=2), slope
 
 
 def segment(cosine: Tensor, m: int) -> Tensor:
-    """k of Eq. 6, as a tensor of cosine's dtype: how many of cos(pi/m) .. cos((m-1) pi/m) are >= the cosine.
+    """k of Eq. 6, as a tensor of cosine's dtype: in which of the m segments of [0, pi] the angle lies.
 
-    Compared with numbers and not with a tensor of bounds, which would have to travel to the device. On a boundary
-    either neighbour is right: psi and its first derivative agree from both sides.
+    On a boundary either neighbour is right, so the rounding of acos does no harm: psi and its first derivative agree
+    from both sides.
     """
-    k = torch.zeros_like(cosine)
-    for j in range(1, m):
-        k = k + (cosine <= math.cos(j * math.pi / m))
-    return k
+    return (cosine.acos() * (m / math.pi)).floor_().clamp_(max=m - 1)
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
