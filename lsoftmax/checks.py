@@ -78,6 +78,12 @@ def check_reduction(reduction: str) -> None:
         raise ValueError(f"reduction must be mean, sum or none, got {reduction!r}")
 
 
+def check_class_block(class_block: int | None) -> None:
+    """ValueError unless it is None or an int >= 1."""
+    if class_block is not None and (type(class_block) is not int or class_block < 1):
+        raise ValueError(f"class_block must be None or an integer >= 1, got {class_block!r}")
+
+
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """ValueError unless the value is among the choices."""
     if value not in choices:

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lsoftmax.functional import target_cosine
 from lsoftmax.losses.targets import strongest_rival, target_of
+from lsoftmax.target import target_cosine
 
 
 class Criterion(nn.Module):

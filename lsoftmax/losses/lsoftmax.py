@@ -9,6 +9,10 @@ from lsoftmax.losses.criterion import Criterion
 from lsoftmax.margin import psi_of_cosine
 
 
+MANY_CLASSES = 200_000  # from here on the logits of a batch would take more room than it is worth
+CLASS_BLOCK = 32_768
+
+
 class LSoftmax(Criterion, AnnealedMargin):
     """The fused loss with its class weights; arguments as in `lsoftmax.LSoftmaxLinear`."""
 
@@ -19,7 +23,10 @@ class LSoftmax(Criterion, AnnealedMargin):
         self._set_margin(m, lam, gradient)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        return lsoftmax_cross_entropy(features, self.weight, labels, m=self.m, lam=self.lam, gradient=self.gradient)
+        block = CLASS_BLOCK if len(self.weight) >= MANY_CLASSES else None
+        return lsoftmax_cross_entropy(
+            features, self.weight, labels, m=self.m, lam=self.lam, gradient=self.gradient, class_block=block
+        )
 
     def margin_logits(self, features: Tensor, labels: Tensor) -> Tensor:
         return lsoftmax_logits(features, self.weight, labels, m=self.m, lam=self.lam)

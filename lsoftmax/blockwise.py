@@ -1,0 +1,121 @@
+"""The fused loss for very many classes: never more than a block of the (N, C) logits at a time.
+
+Forward walks over blocks of classes with a running log-sum-exp; backward computes each block's logits again. Beside
+the features, the weight and their gradients this holds (N, class_block) numbers, for four matmuls instead of three.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lsoftmax.margin import compute_dtype
+from lsoftmax.reduction import of_rows, reduced
+from lsoftmax.target import (
+    add_to_features_gradient,
+    add_to_weight_gradient,
+    matmul_dtype,
+    no_autocast,
+    refuse_second_derivative,
+    split_gain,
+    target_of_margin,
+)
+
+
+def blockwise_cross_entropy(
+    features: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    m: int,
+    lam: float | Tensor,
+    gradient: str,
+    reduction: str,
+    class_block: int,
+) -> Tensor:
+    """`lsoftmax_cross_entropy` with a class_block < C; its arguments were checked there."""
+    loss: Tensor = _Blockwise.apply(  # type: ignore[no-untyped-call]
+        features, weight, labels, m, lam, gradient, reduction, class_block
+    )
+    return loss
+
+
+class _Blockwise(torch.autograd.Function):
+    """A, the log-sum-exp of all logits but the target's, as top + log(total) over the blocks seen so far."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        labels: Tensor,
+        m: int,
+        lam: float | Tensor,
+        gradient: str,
+        reduction: str,
+        class_block: int,
+    ) -> Tensor:
+        ctx.matmul_dtype, ctx.reduction, ctx.class_block = matmul_dtype(features), reduction, class_block
+        with no_autocast(features):
+            target = target_of_margin(features, weight, labels, m, lam, gradient)
+            corrected = target.correction
+            lowest = torch.finfo(corrected.dtype).min
+            top, total = torch.full_like(corrected, lowest), torch.zeros_like(corrected)
+            for start, rows in _blocks(weight, class_block):
+                logits = _logits(features, rows, ctx.matmul_dtype)
+                index, inside = _position(labels, start, len(rows))
+                own = logits.gather(1, index)
+                corrected = torch.where(inside, own + corrected, corrected)
+                logits.scatter_(1, index, torch.where(inside, lowest, own))
+                highest = torch.maximum(top, logits.amax(dim=1, keepdim=True))
+                total = total * (top - highest).exp_() + logits.sub_(highest).exp_().sum(dim=1, keepdim=True)
+                top = highest
+            others = top + total.log()
+            lead = corrected - others
+            ctx.save_for_backward(features, weight, labels, *target[1:], others, lead)
+            return reduced(-F.logsigmoid(lead), reduction)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative()
+        features, weight, labels, gain, along_x, along_w, others, lead = ctx.saved_tensors
+        grad_others = torch.sigmoid(-lead).mul_(of_rows(grad, ctx.reduction, len(labels)))
+        folded, apart = split_gain(-grad_others, gain, ctx.matmul_dtype)
+        margin = (features, weight, labels, -grad_others, apart)
+        wants_features, wants_weight = ctx.needs_input_grad[:2]
+        with no_autocast(features):
+            x = features.to(ctx.matmul_dtype)
+            grad_features = torch.zeros_like(features, dtype=lead.dtype) if wants_features else None
+            grad_weight = torch.empty_like(weight) if wants_weight else None
+            for start, rows in _blocks(weight, ctx.class_block):
+                block = _logits(features, rows, ctx.matmul_dtype).sub_(others).exp_().mul_(grad_others)
+                index, inside = _position(labels, start, len(rows))
+                block.scatter_(1, index, torch.where(inside, folded, block.gather(1, index)))
+                block = block.to(ctx.matmul_dtype)
+                if grad_features is not None:
+                    grad_features += block @ rows.to(ctx.matmul_dtype)
+                if grad_weight is not None:
+                    grad_weight[start : start + len(rows)] = block.T @ x
+            if grad_features is not None:
+                grad_features = add_to_features_gradient(grad_features, *margin, along_x)
+            if grad_weight is not None:
+                grad_weight = add_to_weight_gradient(grad_weight, *margin, along_w)
+        return grad_features, grad_weight, None, None, None, None, None, None
+
+
+def _blocks(weight: Tensor, class_block: int) -> Iterator[tuple[int, Tensor]]:
+    for start in range(0, len(weight), class_block):
+        yield start, weight[start : start + class_block]
+
+
+def _logits(features: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
+    logits = features.to(dtype) @ rows.to(dtype).T
+    return logits.to(compute_dtype(dtype))
+
+
+def _position(labels: Tensor, start: int, size: int) -> tuple[Tensor, Tensor]:
+    """(N, 1) each: the target's column in this block, anything in it where the target lies elsewhere; and whether."""
+    local = labels.unsqueeze(1) - start
+    index = local.clamp(0, size - 1)
+    return index, local == index

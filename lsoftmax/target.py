@@ -1,0 +1,126 @@
+"""The target logit of L-Softmax: what the margin adds to it, and to the gradients of the plain matmuls.
+
+Notation as in `lsoftmax.functional`. All of it is N numbers, computed in float32 or better whatever the inputs are.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lsoftmax.margin import compute_dtype, psi_and_slope
+
+
+class Target(NamedTuple):
+    """What the margin does to each row, (N, 1) each."""
+
+    correction: Tensor  # s |w||x| (psi - c): what is added to the plain logit
+    gain: Tensor  # 1 + s (g - 1): of w in df_y/dx and of x in df_y/dw, the plain layer's own 1 included
+    along_x: Tensor  # of x in df_y/dx
+    along_w: Tensor  # of w in df_y/dw
+
+
+def target_of_margin(
+    features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float | Tensor, gradient: str
+) -> Target:
+    """See `Target`; arguments as in `lsoftmax_logits`."""
+    cosine, norm_x, norm_w = target_cosine(features, weight, labels)
+    share = 1 / (1 + (lam.to(cosine.dtype) if isinstance(lam, Tensor) else lam))
+    value, slope = psi_and_slope(cosine, m)
+    difference = (value - cosine).mul_(share)
+    if gradient == "exact":
+        extra = slope.sub_(1).mul_(share)  # psi - c g = (psi - c) - c (g - 1)
+        gain, along = extra + 1, torch.addcmul(difference, cosine, extra, value=-1)
+    else:
+        gain = torch.ones_like(cosine)
+        along = difference if gradient == "norms_live" else torch.zeros_like(cosine)
+    columns = (difference * norm_x * norm_w, gain, along * _ratio(norm_w, norm_x), along * _ratio(norm_x, norm_w))
+    return Target(*(column.unsqueeze(1) for column in columns))
+
+
+def target_cosine(features: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosine of each row to its own class (0 for a zero vector), |x| and |w|: (N,) each, in float32 or better.
+
+    From the rows themselves and not from the logits, which TF32 or half precision may have rounded: psi multiplies such
+    an error by up to m^2.
+    """
+    dtype = compute_dtype(torch.promote_types(features.dtype, weight.dtype))
+    x, w = features.to(dtype), weight.index_select(0, labels).to(dtype)
+    norm_x, norm_w = torch.linalg.vector_norm(x, dim=1), torch.linalg.vector_norm(w, dim=1)
+    cosine = (x * w).sum(dim=1) / (norm_x * norm_w).clamp_min(torch.finfo(dtype).tiny)
+    return cosine.clamp(-1.0, 1.0), norm_x, norm_w
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """numerator / denominator, and 0 where the denominator is 0: a zero vector has no direction to move along."""
+    return (numerator / denominator).masked_fill_(denominator == 0, 0.0)
+
+
+def split_gain(grad_target: Tensor, gain: Tensor, matmul: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """dL/df_y times gain, (N, 1), in two: what goes through the matmuls, and what is to be added apart.
+
+    All of it goes through them, but for half precision: at small angles gain is m^2 and cancels against `along`, which
+    takes more digits than such a matmul has.
+    """
+    if matmul == gain.dtype:
+        return grad_target * gain, None
+    return grad_target, grad_target * (gain - 1)
+
+
+def add_to_features_gradient(
+    plain: Tensor,
+    features: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    grad_target: Tensor,
+    apart: Tensor | None,
+    along_x: Tensor,
+) -> Tensor:
+    """The margin's part added to the plain matmul's dL/dx (N, D); grad_target is dL/df_y, apart of `split_gain`."""
+    dtype = grad_target.dtype
+    grad = plain.to(dtype).addcmul_(grad_target * along_x, features.to(dtype))
+    if apart is not None:
+        grad = grad.addcmul_(apart, weight.index_select(0, labels).to(dtype))
+    return grad.to(features.dtype)
+
+
+def add_to_weight_gradient(
+    plain: Tensor,
+    features: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    grad_target: Tensor,
+    apart: Tensor | None,
+    along_w: Tensor,
+) -> Tensor:
+    """The margin's part added to the plain matmul's dL/dw (C, D), in place where the dtype allows it."""
+    dtype = grad_target.dtype
+    grad = plain.to(dtype)  # rows of one class are summed in float32 or better, also if the weight is half precision
+    rows = grad_target * along_w
+    if len(weight) <= len(labels):
+        of_class = rows.new_zeros(len(weight), 1).index_add_(0, labels, rows)
+        grad = grad.addcmul_(of_class, weight.to(dtype))
+    else:
+        grad = grad.index_add_(0, labels, weight.index_select(0, labels).to(dtype).mul_(rows))
+    if apart is not None:
+        grad = grad.index_add_(0, labels, features.to(dtype).mul(apart))
+    return grad.to(weight.dtype)
+
+
+def matmul_dtype(features: Tensor) -> torch.dtype:
+    """The dtype in which nn.Linear would multiply: autocast's where it is on, which leaves float64 alone."""
+    device = features.device.type
+    casts = torch.is_autocast_enabled(device) and features.dtype != torch.float64
+    return torch.get_autocast_dtype(device) if casts else features.dtype
+
+
+def no_autocast(features: Tensor) -> AbstractContextManager[Any]:
+    device = features.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+
+
+def refuse_second_derivative() -> None:
+    """For the Functions' backward, which builds no graph of its own."""
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        raise RuntimeError("L-Softmax has no second derivative here: create_graph=True is not supported")
