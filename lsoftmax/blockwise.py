@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lsoftmax.margin import compute_dtype
-from lsoftmax.reduction import of_rows, reduced
+from lsoftmax.reduction import of_rows, reduced, softplus
 from lsoftmax.target import (
     add_to_features_gradient,
     add_to_weight_gradient,
+    gain_apart,
+    gain_through_matmul,
     matmul_dtype,
     no_autocast,
     refuse_second_derivative,
-    split_gain,
     target_of_margin,
 )
 
@@ -72,26 +72,27 @@ class _Blockwise(torch.autograd.Function):
                 total = total * (top - highest).exp_() + logits.sub_(highest).exp_().sum(dim=1, keepdim=True)
                 top = highest
             others = top + total.log()
-            lead = corrected - others
-            ctx.save_for_backward(features, weight, labels, *target[1:], others, lead)
-            return reduced(-F.logsigmoid(lead), reduction)
+            gap = others - corrected
+            ctx.save_for_backward(features, weight, labels, *target[1:], others, gap)
+            return reduced(softplus(gap), reduction)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
-        features, weight, labels, gain, along_x, along_w, others, lead = ctx.saved_tensors
-        grad_others = torch.sigmoid(-lead).mul_(of_rows(grad, ctx.reduction, len(labels)))
-        folded, apart = split_gain(-grad_others, gain, ctx.matmul_dtype)
-        margin = (features, weight, labels, -grad_others, apart)
+        features, weight, labels, gain, along_x, along_w, others, gap = ctx.saved_tensors
+        grad_others = torch.sigmoid(gap).mul_(of_rows(grad, ctx.reduction, len(labels)))
+        grad_target = -grad_others
+        through = gain_through_matmul(grad_target, gain, ctx.matmul_dtype)
+        margin = (features, weight, labels, grad_target, gain_apart(grad_target, gain, ctx.matmul_dtype))
         wants_features, wants_weight = ctx.needs_input_grad[:2]
         with no_autocast(features):
             x = features.to(ctx.matmul_dtype)
-            grad_features = torch.zeros_like(features, dtype=lead.dtype) if wants_features else None
+            grad_features = torch.zeros_like(features, dtype=gap.dtype) if wants_features else None
             grad_weight = torch.empty_like(weight) if wants_weight else None
             for start, rows in _blocks(weight, ctx.class_block):
                 block = _logits(features, rows, ctx.matmul_dtype).sub_(others).exp_().mul_(grad_others)
                 index, inside = _position(labels, start, len(rows))
-                block.scatter_(1, index, torch.where(inside, folded, block.gather(1, index)))
+                block.scatter_(1, index, torch.where(inside, through, block.gather(1, index)))
                 block = block.to(ctx.matmul_dtype)
                 if grad_features is not None:
                     grad_features += block @ rows.to(ctx.matmul_dtype)

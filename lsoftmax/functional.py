@@ -25,14 +25,15 @@ from torch import Tensor
 from lsoftmax.blockwise import blockwise_cross_entropy
 from lsoftmax.checks import Gradient, Reduction, check_arguments, check_class_block, check_reduction
 from lsoftmax.margin import compute_dtype
-from lsoftmax.reduction import of_rows, reduced
+from lsoftmax.reduction import of_rows, reduced, softplus
 from lsoftmax.target import (
     add_to_features_gradient,
     add_to_weight_gradient,
+    gain_apart,
+    gain_through_matmul,
     matmul_dtype,
     no_autocast,
     refuse_second_derivative,
-    split_gain,
     target_of_margin,
 )
 
@@ -101,8 +102,9 @@ def lsoftmax_cross_entropy(
     if m == 1:
         logits = F.linear(features, weight)
         return F.cross_entropy(logits.to(compute_dtype(logits.dtype)), labels, reduction=reduction)
-    loss: Tensor = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
-        features, weight, labels, m, lam, gradient, reduction
+    shares, gap, gain = _Gap.apply(features, weight, labels, m, lam, gradient)  # type: ignore[no-untyped-call]
+    loss: Tensor = _Loss.apply(  # type: ignore[no-untyped-call]
+        shares, gap, gain, labels, matmul_dtype(features), reduction
     )
     return loss
 
@@ -129,30 +131,26 @@ class _Logits(torch.autograd.Function):
         refuse_second_derivative()
         gain, index = ctx.saved_tensors[3], ctx.saved_tensors[2].unsqueeze(1)
         grad_target = grad.gather(1, index).to(gain.dtype)
-        folded, apart = split_gain(grad_target, gain, ctx.matmul_dtype)
-        grad = grad.scatter(1, index, folded.to(grad.dtype))
-        return *_backward(ctx, grad, grad_target, apart), None, None, None, None
+        through = gain_through_matmul(grad_target, gain, ctx.matmul_dtype)
+        grad = grad.scatter(1, index, through.to(grad.dtype))
+        return *_backward(ctx, grad, grad_target), None, None, None, None
 
 
-class _CrossEntropy(torch.autograd.Function):
-    """With A the log-sum-exp of all logits but the target's: loss = log(1 + exp(A - f_y)), 1 - p_y = sigmoid(A - f_y).
+class _Gap(torch.autograd.Function):
+    """By how much the target logit trails A, the log-sum-exp of all others: loss = log(1 + exp(A - f_y)).
 
     A sum that holds the target would lose the others' digits where the sample is confident, and with them what is left
-    of the loss and of its gradient.
+    of the loss and of its gradient. Together with `_Loss` one function in two nodes: so the shares, (N, C), are gone
+    before the matmuls of backward ask for room.
     """
 
     @staticmethod
     def forward(
-        ctx: Any,
-        features: Tensor,
-        weight: Tensor,
-        labels: Tensor,
-        m: int,
-        lam: float | Tensor,
-        gradient: str,
-        reduction: str,
-    ) -> Tensor:
-        ctx.matmul_dtype, ctx.reduction = matmul_dtype(features), reduction
+        ctx: Any, features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float | Tensor, gradient: str
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """-> the softmax of all classes but the target's (N, C), the gap (N, 1), `Target.gain`."""
+        ctx.matmul_dtype = matmul_dtype(features)
+        ctx.set_materialize_grads(False)
         with no_autocast(features):
             logits = features.to(ctx.matmul_dtype) @ weight.to(ctx.matmul_dtype).T
             logits = logits.to(compute_dtype(logits.dtype))
@@ -160,29 +158,44 @@ class _CrossEntropy(torch.autograd.Function):
             index = labels.unsqueeze(1)
             corrected = logits.gather(1, index) + target.correction
             logits.scatter_(1, index, torch.finfo(logits.dtype).min)  # out of the sum; not -inf, for C = 1
-            top = logits.amax(dim=1, keepdim=True)
-            shares = logits.sub_(top).exp_()  # of the others among themselves, in the logits' own memory
-            total = shares.sum(dim=1, keepdim=True)
-            lead = corrected - (top + total.log())
-            ctx.save_for_backward(features, weight, labels, *target[1:], shares, total, lead)
-            return reduced(-F.logsigmoid(lead), reduction)
+            shares = logits.softmax(dim=1)
+            others = logits.amax(dim=1, keepdim=True) - shares.amax(dim=1, keepdim=True).log()
+            gap = others - corrected
+        ctx.save_for_backward(features, weight, labels, *target[1:])
+        ctx.mark_non_differentiable(target.gain)
+        return shares, gap, target.gain
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, grad_target: Tensor, _: None) -> tuple[Tensor | None, ...]:
+        """From dL/dlogits, whose target `_Loss` has made what goes through the matmuls, and dL/df_y."""
+        return *_backward(ctx, grad, grad_target), None, None, None, None
+
+
+class _Loss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, shares: Tensor, gap: Tensor, gain: Tensor, labels: Tensor, matmul: torch.dtype, reduction: str
+    ) -> Tensor:
+        ctx.matmul_dtype, ctx.reduction = matmul, reduction
+        ctx.save_for_backward(shares, gap, gain, labels)
+        return reduced(softplus(gap), reduction)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """dL/dlogits, and dL/df_y beside it: 1 - p_y = sigmoid(gap) goes from the target to the others' shares."""
         refuse_second_derivative()
-        _, _, labels, gain, _, _, shares, total, lead = ctx.saved_tensors
-        grad_others = torch.sigmoid(-lead).mul_(of_rows(grad, ctx.reduction, len(labels)))
-        folded, apart = split_gain(-grad_others, gain, ctx.matmul_dtype)
-        grad_logits = (shares * (grad_others / total)).scatter_(1, labels.unsqueeze(1), folded)
-        return *_backward(ctx, grad_logits, -grad_others, apart), None, None, None, None, None
+        shares, gap, gain, labels = ctx.saved_tensors
+        grad_others = torch.sigmoid(gap).mul_(of_rows(grad, ctx.reduction, len(labels)))
+        grad_target = -grad_others
+        through = gain_through_matmul(grad_target, gain, ctx.matmul_dtype)
+        grad_logits = (shares * grad_others).scatter_(1, labels.unsqueeze(1), through)
+        return grad_logits, grad_target, None, None, None, None
 
 
-def _backward(
-    ctx: Any, grad: Tensor, grad_target: Tensor, apart: Tensor | None
-) -> tuple[Tensor | None, Tensor | None, None]:
-    """Both Functions' backward from dL/dlogits, the target's as `split_gain` made it, and dL/df_y, (N, 1)."""
-    features, weight, labels, _, along_x, along_w = ctx.saved_tensors[:6]
-    margin = (features, weight, labels, grad_target, apart)
+def _backward(ctx: Any, grad: Tensor, grad_target: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """From dL/dlogits, its target as `gain_through_matmul` made it, and dL/df_y, (N, 1)."""
+    features, weight, labels, gain, along_x, along_w = ctx.saved_tensors
+    margin = (features, weight, labels, grad_target, gain_apart(grad_target, gain, ctx.matmul_dtype))
     grad_features = grad_weight = None
     with no_autocast(features):
         grad = grad.to(ctx.matmul_dtype)
@@ -190,4 +203,4 @@ def _backward(
             grad_features = add_to_features_gradient(grad @ weight.to(grad.dtype), *margin, along_x)
         if ctx.needs_input_grad[1]:
             grad_weight = add_to_weight_gradient(grad.T @ features.to(grad.dtype), *margin, along_w)
-    return grad_features, grad_weight, None
+    return grad_features, grad_weight

@@ -1,6 +1,12 @@
-"""The mean, the sum or nothing over the rows' losses, and the gradient that comes back from it."""
+"""From the rows' gaps to the loss: log(1 + exp(gap)), the mean, the sum or nothing over them, and the way back."""
 
+import torch
 from torch import Tensor
+
+
+def softplus(gap: Tensor) -> Tensor:
+    """log(1 + exp(gap)) to full precision at both ends; torch's own is cut off at 20."""
+    return torch.logaddexp(gap, gap.new_zeros(()))
 
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:

@@ -48,8 +48,9 @@ def target_cosine(features: Tensor, weight: Tensor, labels: Tensor) -> tuple[Ten
     dtype = compute_dtype(torch.promote_types(features.dtype, weight.dtype))
     x, w = features.to(dtype), weight.index_select(0, labels).to(dtype)
     norm_x, norm_w = torch.linalg.vector_norm(x, dim=1), torch.linalg.vector_norm(w, dim=1)
-    cosine = (x * w).sum(dim=1) / (norm_x * norm_w).clamp_min(torch.finfo(dtype).tiny)
-    return cosine.clamp(-1.0, 1.0), norm_x, norm_w
+    product = w.mul_(x).sum(dim=1)  # w is a copy: one (N, D) at a time
+    cosine = product / (norm_x * norm_w).clamp_min(torch.finfo(dtype).tiny)
+    return cosine.clamp_(-1.0, 1.0), norm_x, norm_w
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -57,15 +58,18 @@ def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return (numerator / denominator).masked_fill_(denominator == 0, 0.0)
 
 
-def split_gain(grad_target: Tensor, gain: Tensor, matmul: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    """dL/df_y times gain, (N, 1), in two: what goes through the matmuls, and what is to be added apart.
+def gain_through_matmul(grad_target: Tensor, gain: Tensor, matmul: torch.dtype) -> Tensor:
+    """The part of dL/df_y times gain, (N, 1), that goes through the plain matmuls.
 
-    All of it goes through them, but for half precision: at small angles gain is m^2 and cancels against `along`, which
-    takes more digits than such a matmul has.
+    All of it, but for half precision: at small angles gain is m^2 and cancels against `along`, which takes more digits
+    than such a matmul has.
     """
-    if matmul == gain.dtype:
-        return grad_target * gain, None
-    return grad_target, grad_target * (gain - 1)
+    return grad_target * gain if matmul == gain.dtype else grad_target
+
+
+def gain_apart(grad_target: Tensor, gain: Tensor, matmul: torch.dtype) -> Tensor | None:
+    """What `gain_through_matmul` leaves, to be added apart."""
+    return None if matmul == gain.dtype else grad_target * (gain - 1)
 
 
 def add_to_features_gradient(
@@ -77,7 +81,7 @@ def add_to_features_gradient(
     apart: Tensor | None,
     along_x: Tensor,
 ) -> Tensor:
-    """The margin's part added to the plain matmul's dL/dx (N, D); grad_target is dL/df_y, apart of `split_gain`."""
+    """The margin's part added to the plain matmul's dL/dx (N, D); grad_target is dL/df_y, apart is `gain_apart`."""
     dtype = grad_target.dtype
     grad = plain.to(dtype).addcmul_(grad_target * along_x, features.to(dtype))
     if apart is not None:

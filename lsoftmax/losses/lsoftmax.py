@@ -8,7 +8,6 @@ from lsoftmax.functional import lsoftmax_cross_entropy, lsoftmax_logits
 from lsoftmax.losses.criterion import Criterion
 from lsoftmax.margin import psi_of_cosine
 
-
 MANY_CLASSES = 200_000  # from here on the logits of a batch would take more room than it is worth
 CLASS_BLOCK = 32_768
 

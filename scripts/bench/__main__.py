@@ -1,0 +1,69 @@
+"""Benchmarks, never timed tests: `make bench`, or python -m scripts.bench [item=head,memory] [seconds=10] [threads=1].
+
+item=     which of ITEMS; all by default
+seconds=  how long each row is measured
+threads=  torch's; 1 by default
+
+One table an item on the terminal, and outputs/results/bench/ITEM.json with the machine, the versions and the date.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from configs.errors import ConfigError
+from configs.settings import ROOT
+from scripts import _cli
+
+Row = dict[str, Any]
+
+
+def items() -> dict[str, Callable[[float], Iterator[Row]]]:
+    """By name; torch is imported here, after the options were checked."""
+    from scripts.bench import head
+
+    return {"head": head.time_of_head, "memory": head.memory_of_head, "blocks": head.many_classes}
+
+
+def bench(arguments: list[str]) -> None:
+    """See above."""
+    own, rest = _cli.split_options(arguments, ["item", "seconds", "threads"])
+    if rest:
+        raise ConfigError(f"{rest[0]}: no such option; there are item=, seconds= and threads=")
+    seconds, threads = _positive(own, "seconds", 10), int(_positive(own, "threads", 1))
+
+    import torch
+
+    from lsoftmax.engine.files import write_json
+    from scripts.bench.measure import origin
+
+    known = items()
+    names = own["item"].split(",") if "item" in own else list(known)
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"item={name}: there is no such benchmark; choose from {', '.join(known)}")
+    torch.set_num_threads(threads)
+    folder = ROOT / "outputs" / "results" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        about = origin(f"python -m scripts.bench item={name} threads={threads} seconds={seconds:g}")
+        rows = []
+        print(f"\n{name}: {(known[name].__doc__ or '').strip()}")
+        for row in known[name](seconds):
+            rows.append(row)
+            print("  " + "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+        write_json(folder / f"{name}.json", {**about, "rows": rows})
+
+
+def _positive(own: dict[str, str], key: str, default: float) -> float:
+    try:
+        value = float(own.get(key, default))
+    except ValueError:
+        value = -1
+    if not 0 < value < 1e6:
+        raise ConfigError(f"{key} must be a number > 0, got {own[key]!r}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(_cli.main(bench, __doc__))

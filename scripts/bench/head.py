@@ -1,0 +1,136 @@
+"""The head, forward and backward, beside the plain linear layer with cross-entropy; and what both hold in memory."""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lsoftmax import LSoftmaxLinear, losses, lsoftmax_cross_entropy
+from lsoftmax.losses.lsoftmax import CLASS_BLOCK
+from scripts.bench.measure import interleaved, peak_bytes
+
+BATCH, M, LAM = 256, 4, 5.0
+SIZES = ((10, 256, 2.5), (100, 512, 1.6), (10_575, 512, 1.03), (85_742, 512, 1.03))  # classes, features, target
+
+
+def time_of_head(seconds: float) -> Iterator[dict[str, Any]]:
+    """A row a size: milliseconds of the plain layer, and the others as multiples of it."""
+    for classes, size, target in SIZES:
+        median = interleaved(_heads(classes, size), seconds)
+        plain = median["plain"]
+        yield {
+            "classes x features": f"{classes:,} x {size}",
+            "plain ms": round(1000 * plain, 3),
+            **{f"{name} / plain": round(value / plain, 3) for name, value in median.items() if name != "plain"},
+            "target": target,
+        }
+
+
+def memory_of_head(seconds: float) -> Iterator[dict[str, Any]]:
+    """What forward and backward hold beyond features and weight, the gradients of both included."""
+    for classes, size, _ in SIZES[1:3]:
+        held = {name: peak_bytes(step, step.clear) for name, step in _heads(classes, size).items()}
+        yield {
+            "classes x features": f"{classes:,} x {size}",
+            "plain MB": round(held["plain"] / 1e6, 2),
+            **{f"{name} / plain": round(held[name] / held["plain"], 3) for name in held if name != "plain"},
+            "target": 1.06,
+        }
+
+
+def many_classes(seconds: float) -> Iterator[dict[str, Any]]:
+    """The walk over blocks of classes: memory beyond features, weight and its gradient, and time."""
+    for classes, size in ((100_000, 512), (1_000_000, 512)):
+        features, weight, labels = _problem(classes, size)
+        x, w = features.requires_grad_(), weight.requires_grad_()
+        ours = partial(lsoftmax_cross_entropy, x, w, labels, m=M, lam=LAM, class_block=CLASS_BLOCK)
+        works = {
+            "plain": _Step(lambda x=x, w=w, y=labels: F.cross_entropy(F.linear(x, w), y), x, w),  # type: ignore[misc]
+            "blocks": _Step(ours, x, w),
+        }
+        gradient = weight.numel() * weight.element_size()
+        beyond = {name: peak_bytes(work, work.clear) - gradient for name, work in works.items()}
+        median = interleaved(works, seconds, least=3)
+        yield {
+            "classes x features": f"{classes:,} x {size}",
+            "plain MB": round(beyond["plain"] / 1e6, 1),
+            "blocks MB": round(beyond["blocks"] / 1e6, 1),
+            "memory": round(beyond["blocks"] / beyond["plain"], 3),
+            "memory target": 0.1,
+            "plain ms": round(1000 * median["plain"], 1),
+            "time": round(median["blocks"] / median["plain"], 3),
+            "time target": 1.5,
+        }
+
+
+def _problem(classes: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Features as batch normalisation leaves them, weights as they are initialised."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(BATCH, size, generator=generator)
+    weight = torch.randn(classes, size, generator=generator) * (2 / size) ** 0.5
+    return features, weight, torch.randint(0, classes, (BATCH,), generator=generator)
+
+
+class _Step:
+    """Forward and backward to `leaves`, whose gradients are made anew."""
+
+    def __init__(self, loss: Callable[[], Tensor], *leaves: Tensor) -> None:
+        self.loss, self.leaves = loss, leaves
+
+    def __call__(self) -> Tensor:
+        self.clear()
+        value = self.loss()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value.detach()
+
+    def clear(self) -> None:
+        for leaf in self.leaves:
+            leaf.grad = None
+
+
+def _heads(classes: int, size: int) -> dict[str, _Step]:
+    """The plain layer and its peers. Ours are held against the definition before anything is timed."""
+    from pytorch_metric_learning.losses import LargeMarginSoftmaxLoss
+
+    features, weight, labels = _problem(classes, size)
+    x, w = features.requires_grad_(), weight.requires_grad_()
+    criterion = losses.create("lsoftmax", size, classes, m=M, lam=LAM)
+    layer = LSoftmaxLinear(size, classes, m=M, lam=LAM)
+    criterion.weight.data.copy_(w.detach())
+    layer.weight.data.copy_(w.detach())
+    peer = LargeMarginSoftmaxLoss(classes, size, margin=M, scale=1.0)  # without lambda: another loss, the same work
+    peer.W.data.copy_(w.detach().T)
+
+    expected = _definition(features.detach().double(), weight.detach().double(), labels)
+    ours = {
+        "fused": (_Step(lambda: criterion(x, labels), x, criterion.weight), criterion.weight),
+        "layer": (_Step(lambda: F.cross_entropy(layer(x, labels), labels), x, layer.weight), layer.weight),
+    }
+    for name, (step, own_weight) in ours.items():
+        for found, right in zip((step(), x.grad, own_weight.grad), expected, strict=True):
+            assert found is not None
+            error = float((found.double() - right).abs().max() / right.abs().max())
+            assert error < 1e-5, f"{name} at {classes} x {size} is off the definition by {error:.1e}"
+    return {
+        "plain": _Step(lambda: F.cross_entropy(F.linear(x, w), labels), x, w),
+        **{name: step for name, (step, _) in ours.items()},
+        "pytorch-metric-learning": _Step(lambda: peer(x, labels), x, peer.W),
+    }
+
+
+def _definition(features: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """Mean loss and its gradients from the angles, straight from Eq. 6, in the inputs' own precision."""
+    x, w = features.requires_grad_(), weight.requires_grad_()
+    logits = F.linear(x, w)
+    own = w[labels]
+    norms = x.norm(dim=1) * own.norm(dim=1)
+    theta = ((x * own).sum(dim=1) / norms).acos()
+    k = (theta.detach() * M / math.pi).floor()
+    value = (-1) ** k * torch.cos(M * theta) - 2 * k
+    target = norms * (LAM * theta.cos() + value) / (1 + LAM)
+    loss = F.cross_entropy(logits.scatter(1, labels.unsqueeze(1), target.unsqueeze(1)), labels)
+    return loss.detach(), *torch.autograd.grad(loss, (x, w))

@@ -1,0 +1,79 @@
+"""How things are timed here: side by side in one process, interleaved, medians; and what a piece of work allocates."""
+
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+Work = Callable[[], Any]
+
+
+def interleaved(works: Mapping[str, Work], seconds: float, least: int = 5) -> dict[str, float]:
+    """Median seconds of each, in turns, for about `seconds` in all; two turns before are not counted."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    start, turn = time.perf_counter(), 0
+    while turn < least + 2 or time.perf_counter() - start < seconds:
+        for name, work in works.items():
+            before = time.perf_counter()
+            work()
+            synchronize()
+            times[name].append(time.perf_counter() - before)
+        turn += 1
+        if turn == 2:
+            start = time.perf_counter()
+    return {name: statistics.median(values[2:]) for name, values in times.items()}
+
+
+def synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def peak_bytes(work: Work, clear: Work) -> int:
+    """The most that `work` holds at a time beyond what there was before it, on the CPU, as its allocator tells.
+
+    clear: lets go of what an earlier call has left.
+    """
+    from torch.profiler import ProfilerActivity, profile
+
+    work()
+    clear()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        work()
+    results = profiler.profiler.kineto_results
+    changes = sorted((event.start_ns(), event.nbytes()) for event in results.events() if event.name() == "[memory]")
+    held = most = 0
+    for _, change in changes:
+        held += change
+        most = max(most, held)
+    return most
+
+
+def origin(command: str) -> dict[str, Any]:
+    """Where and with what numbers were made."""
+    return {
+        "command": command,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load": [round(load, 2) for load in os.getloadavg()],
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": sys.platform,
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
