@@ -102,9 +102,9 @@ def lsoftmax_cross_entropy(
     if m == 1:
         logits = F.linear(features, weight)
         return F.cross_entropy(logits.to(compute_dtype(logits.dtype)), labels, reduction=reduction)
-    shares, gap, gain = _Gap.apply(features, weight, labels, m, lam, gradient)  # type: ignore[no-untyped-call]
+    shares, total, gap, gain = _Gap.apply(features, weight, labels, m, lam, gradient)  # type: ignore[no-untyped-call]
     loss: Tensor = _Loss.apply(  # type: ignore[no-untyped-call]
-        shares, gap, gain, labels, matmul_dtype(features), reduction
+        shares, total, gap, gain, labels, matmul_dtype(features), reduction
     )
     return loss
 
@@ -147,8 +147,8 @@ class _Gap(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float | Tensor, gradient: str
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """-> the softmax of all classes but the target's (N, C), the gap (N, 1), `Target.gain`."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """-> the shares of the other classes (N, C), their total, the gap and `Target.gain`, (N, 1) each."""
         ctx.matmul_dtype = matmul_dtype(features)
         ctx.set_materialize_grads(False)
         with no_autocast(features):
@@ -158,15 +158,16 @@ class _Gap(torch.autograd.Function):
             index = labels.unsqueeze(1)
             corrected = logits.gather(1, index) + target.correction
             logits.scatter_(1, index, torch.finfo(logits.dtype).min)  # out of the sum; not -inf, for C = 1
-            shares = logits.softmax(dim=1)
-            others = logits.amax(dim=1, keepdim=True) - shares.amax(dim=1, keepdim=True).log()
-            gap = others - corrected
+            top = logits.amax(dim=1, keepdim=True)
+            shares = logits.sub_(top).exp_()  # of the others among themselves, in the logits' own memory
+            total = shares.sum(dim=1, keepdim=True)
+            gap = total.log().add_(top).sub_(corrected)
         ctx.save_for_backward(features, weight, labels, *target[1:])
-        ctx.mark_non_differentiable(target.gain)
-        return shares, gap, target.gain
+        ctx.mark_non_differentiable(total, target.gain)
+        return shares, total, gap, target.gain
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, grad_target: Tensor, _: None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, _: None, grad_target: Tensor, __: None) -> tuple[Tensor | None, ...]:
         """From dL/dlogits, whose target `_Loss` has made what goes through the matmuls, and dL/df_y."""
         return *_backward(ctx, grad, grad_target), None, None, None, None
 
@@ -174,22 +175,29 @@ class _Gap(torch.autograd.Function):
 class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, shares: Tensor, gap: Tensor, gain: Tensor, labels: Tensor, matmul: torch.dtype, reduction: str
+        ctx: Any,
+        shares: Tensor,
+        total: Tensor,
+        gap: Tensor,
+        gain: Tensor,
+        labels: Tensor,
+        matmul: torch.dtype,
+        reduction: str,
     ) -> Tensor:
         ctx.matmul_dtype, ctx.reduction = matmul, reduction
-        ctx.save_for_backward(shares, gap, gain, labels)
+        ctx.save_for_backward(shares, total, gap, gain, labels)
         return reduced(softplus(gap), reduction)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """dL/dlogits, and dL/df_y beside it: 1 - p_y = sigmoid(gap) goes from the target to the others' shares."""
         refuse_second_derivative()
-        shares, gap, gain, labels = ctx.saved_tensors
+        shares, total, gap, gain, labels = ctx.saved_tensors
         grad_others = torch.sigmoid(gap).mul_(of_rows(grad, ctx.reduction, len(labels)))
         grad_target = -grad_others
         through = gain_through_matmul(grad_target, gain, ctx.matmul_dtype)
-        grad_logits = (shares * grad_others).scatter_(1, labels.unsqueeze(1), through)
-        return grad_logits, grad_target, None, None, None, None
+        grad_logits = (shares * (grad_others / total)).scatter_(1, labels.unsqueeze(1), through)
+        return grad_logits, None, grad_target, None, None, None, None
 
 
 def _backward(ctx: Any, grad: Tensor, grad_target: Tensor) -> tuple[Tensor | None, Tensor | None]:

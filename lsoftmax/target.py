@@ -26,7 +26,7 @@ def target_of_margin(
 ) -> Target:
     """See `Target`; arguments as in `lsoftmax_logits`."""
     cosine, norm_x, norm_w = target_cosine(features, weight, labels)
-    share = 1 / (1 + (lam.to(cosine.dtype) if isinstance(lam, Tensor) else lam))
+    share = lam.add(1).reciprocal_() if isinstance(lam, Tensor) else 1 / (1 + lam)
     value, slope = psi_and_slope(cosine, m)
     difference = (value - cosine).mul_(share)
     if gradient == "exact":
@@ -35,27 +35,31 @@ def target_of_margin(
     else:
         gain = torch.ones_like(cosine)
         along = difference if gradient == "norms_live" else torch.zeros_like(cosine)
-    columns = (difference * norm_x * norm_w, gain, along * _ratio(norm_w, norm_x), along * _ratio(norm_x, norm_w))
-    return Target(*(column.unsqueeze(1) for column in columns))
+    return Target(
+        correction=difference.mul_(norm_x).mul_(norm_w) if gradient == "exact" else difference * norm_x * norm_w,
+        gain=gain,
+        along_x=_ratio(norm_w, norm_x).mul_(along),
+        along_w=_ratio(norm_x, norm_w).mul_(along),
+    )
 
 
 def target_cosine(features: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cosine of each row to its own class (0 for a zero vector), |x| and |w|: (N,) each, in float32 or better.
+    """Cosine of each row to its own class (0 for a zero vector), |x| and |w|: (N, 1) each, in float32 or better.
 
     From the rows themselves and not from the logits, which TF32 or half precision may have rounded: psi multiplies such
     an error by up to m^2.
     """
     dtype = compute_dtype(torch.promote_types(features.dtype, weight.dtype))
     x, w = features.to(dtype), weight.index_select(0, labels).to(dtype)
-    norm_x, norm_w = torch.linalg.vector_norm(x, dim=1), torch.linalg.vector_norm(w, dim=1)
-    product = w.mul_(x).sum(dim=1)  # w is a copy: one (N, D) at a time
+    norm_x, norm_w = (torch.linalg.vector_norm(rows, dim=1, keepdim=True) for rows in (x, w))
+    product = w.mul_(x).sum(dim=1, keepdim=True)  # w is a copy: one (N, D) at a time
     cosine = product / (norm_x * norm_w).clamp_min(torch.finfo(dtype).tiny)
     return cosine.clamp_(-1.0, 1.0), norm_x, norm_w
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """numerator / denominator, and 0 where the denominator is 0: a zero vector has no direction to move along."""
-    return (numerator / denominator).masked_fill_(denominator == 0, 0.0)
+    return (numerator / denominator).nan_to_num_(nan=0.0, posinf=0.0)
 
 
 def gain_through_matmul(grad_target: Tensor, gain: Tensor, matmul: torch.dtype) -> Tensor:

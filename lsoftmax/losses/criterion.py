@@ -47,7 +47,7 @@ class Criterion(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             logits = self.logits(features)
             margin_logits = self.margin_logits(features, labels)
-            cosine, feature_norm, _ = target_cosine(features, self.weight, labels)
+            cosine, feature_norm, _ = (column.squeeze(1) for column in target_cosine(features, self.weight, labels))
         angle = torch.rad2deg(torch.acos(cosine)).sort().values
         wins = _wins(logits, labels)
         weight_norm = torch.linalg.vector_norm(self.weight, dim=1)
