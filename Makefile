@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow tables lint clean
+.PHONY: help setup train test test-slow bench tables lint clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,6 +27,9 @@ test: lint ## ruff, mypy and the tests, under 8 minutes on two cores
 
 test-slow: $(STAMP) ## the slow tests too
 	@$(BIN)/python -m pytest -q -m "slow or not slow"
+
+bench: $(STAMP) ## time and memory, side by side with the plain layer; an idle machine, please
+	@$(BIN)/python -m scripts.bench
 
 tables: $(STAMP) ## write the paper's tables from the committed records, without training
 	@for n in 2 3 4; do $(BIN)/python scripts/reproduce.py table=$$n train=false | tail -n 1; done

@@ -20,9 +20,17 @@ Row = dict[str, Any]
 
 def items() -> dict[str, Callable[[float], Iterator[Row]]]:
     """By name; torch is imported here, after the options were checked."""
-    from scripts.bench import head
+    from scripts.bench import head, step
 
-    return {"head": head.time_of_head, "memory": head.memory_of_head, "blocks": head.many_classes}
+    return {
+        "head": head.time_of_head,
+        "memory": head.memory_of_head,
+        "blocks": head.many_classes,
+        "head_in_step": step.head_in_step,
+        "data_path": step.data_path,
+        "evaluation": step.evaluation,
+        "start_up": step.start_up,
+    }
 
 
 def bench(arguments: list[str]) -> None:

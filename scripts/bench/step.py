@@ -1,0 +1,149 @@
+"""The training step and what surrounds it: networks of Table 1 on real CIFAR10 images, as `train.py` runs them."""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import models
+from assemble import load_data
+from configs.settings import ROOT, compose
+from data import DeviceLoader, Splits, in_order, training_mean
+from lsoftmax import losses
+from lsoftmax.engine.evaluation import evaluate
+from scripts.bench.measure import interleaved
+
+BATCH = 256
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def head_in_step(seconds: float) -> Iterator[dict[str, Any]]:
+    """A whole CIFAR10 training step, softmax against L-Softmax, full width."""
+    steps = {name: _training_step(name, BATCH, 1.0) for name in ("softmax", "lsoftmax")}
+    median = interleaved(steps, seconds)
+    yield {
+        "step": f"cifar10, batch {BATCH}",
+        "softmax s": round(median["softmax"], 4),
+        "lsoftmax / softmax": round(median["lsoftmax"] / median["softmax"], 4),
+        "target": 1.02,
+    }
+
+
+def data_path(seconds: float) -> Iterator[dict[str, Any]]:
+    """Batches of the on-device loader with CIFAR10+'s augmentation, beside the usual DataLoader with transforms."""
+    splits = _cifar10()
+    mean = training_mean(splits.train.images, "image")
+    loader = DeviceLoader(splits.train, BATCH, seed=0, augment="crop_mirror", mean=mean, device=DEVICE)
+    usual = _usual_loader(splits)
+    step = iter(range(10**9))
+    works: dict[str, Callable[[], Any]] = {
+        "ours": lambda: loader.batch(next(step)),
+        "DataLoader": lambda: next(usual),
+        "training step": _training_step("lsoftmax", BATCH, 1.0),
+    }
+    median = interleaved(works, seconds)
+    yield {
+        "ours images/s": round(BATCH / median["ours"]),
+        "DataLoader images/s": round(BATCH / median["DataLoader"]),
+        "ours, % of a step": round(100 * median["ours"] / median["training step"], 2),
+        "target %": 3.0 if DEVICE == "cuda" else 0.5,
+    }
+
+
+def evaluation(seconds: float) -> Iterator[dict[str, Any]]:
+    """A full pass over 10,000 test images, beside the forward passes of the bare network on a fixed batch."""
+    splits = _cifar10()
+    mean = training_mean(splits.train.images, "image")
+    network, criterion = _network("lsoftmax", 0.25)
+    images = torch.randn(500, 3, 32, 32, device=DEVICE)
+
+    def bare() -> None:
+        network.eval()
+        with torch.no_grad():
+            for _ in range(len(splits.test) // 500):
+                network(images)
+
+    test = splits.test.to(torch.device(DEVICE))
+
+    def whole() -> None:
+        evaluate(network, criterion, lambda: in_order(test, 500, mean=mean, device=DEVICE), lambda: None)
+
+    median = interleaved({"bare": bare, "whole": whole}, seconds, least=3)
+    yield {
+        "network": "cifar10 x 0.25",
+        "seconds": round(median["whole"], 3),
+        "of the bare network": round(median["whole"] / median["bare"], 3),
+    }
+
+
+def start_up(seconds: float) -> Iterator[dict[str, Any]]:
+    """`train.py` as a process of its own, to the end of one step: warm files, no compile; the first is not counted."""
+    times = []
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(4):
+            command = ["train.py", "dataset=mnist5k", "schedule.steps=1", "schedule.lr.milestones=[]"]
+            before = time.perf_counter()
+            subprocess.run(
+                [sys.executable, *command, f"run_dir={folder}/{turn}"], cwd=ROOT, check=True, capture_output=True
+            )
+            times.append(time.perf_counter() - before)
+    yield {"seconds, evaluation and files included": round(statistics.median(times[1:]), 2), "target": 6.0}
+
+
+def _cifar10() -> Splits:
+    return load_data(compose(["dataset=cifar10", "data_download=false"]))
+
+
+def _network(loss: str, width: float) -> tuple[models.Backbone, losses.Criterion]:
+    torch.manual_seed(0)
+    network = models.build("cifar10", (3, 32, 32), width=width)
+    options = {"m": 4, "lam": 5.0} if loss == "lsoftmax" else {}
+    return network.to(DEVICE), losses.create(loss, network.feature_size, 10, **options).to(DEVICE)
+
+
+def _training_step(loss: str, batch: int, width: float) -> Callable[[], Tensor]:
+    """Forward, backward and update on a fixed batch."""
+    network, criterion = _network(loss, width)
+    parameters = [*network.parameters(), *criterion.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9, fused=True)
+    images = torch.randn(batch, 3, 32, 32, device=DEVICE)
+    labels = torch.randint(0, 10, (batch,), device=DEVICE)
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        value: Tensor = criterion(network(images), labels)
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return value.detach()
+
+    return step
+
+
+def _usual_loader(splits: Splits) -> Iterator[Any]:
+    """torch's DataLoader over PIL images, padded, cropped, mirrored and made tensors one by one, in this process."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    pixels = splits.train.images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+    class Images(torch.utils.data.Dataset[tuple[Tensor, int]]):
+        def __len__(self) -> int:
+            return len(pixels)
+
+        def __getitem__(self, index: int) -> tuple[Tensor, int]:
+            image = ImageOps.expand(Image.fromarray(pixels[index]), 4)
+            left, top, mirror = (int(torch.randint(0, n, ())) for n in (9, 9, 2))
+            image = image.crop((left, top, left + 32, top + 32))
+            if mirror:
+                image = ImageOps.mirror(image)
+            tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div_(255)
+            return tensor, int(splits.train.labels[index])
+
+    while True:
+        yield from torch.utils.data.DataLoader(Images(), BATCH, shuffle=True, drop_last=True)
