@@ -35,7 +35,7 @@ def fold_ids(folds: int | Array, same: Tensor) -> Tensor:
             raise ValueError(
                 f"folds must be a count or {tuple(same.shape)} integers, got {given.dtype} {tuple(given.shape)}"
             )
-        ids = given.unique(return_inverse=True)[1]
+        ids = torch.unique(given, return_inverse=True)[1]
         if int(ids.max()) == 0:
             raise ValueError("folds holds a single fold: the threshold must come from other folds")
     shares = mean_by_fold(same.double(), ids)
@@ -71,9 +71,10 @@ def check_deviation(accuracies: Tensor, ids: Tensor) -> None:
         return
     freedom = len(accuracies) - 1
     squares = float((sizes * (accuracies - mean) ** 2).sum()) / (mean * (1 - mean))
+    times = math.sqrt(squares / freedom)
     if squares > freedom + 6 * math.sqrt(2 * freedom):
         warnings.warn(
-            f"fold accuracies scatter {math.sqrt(squares / freedom):.1f} times as much as chance explains: wrong folds?",
+            f"fold accuracies scatter {times:.1f} times as much as chance explains: wrong folds?",
             FoldWarning,
             stacklevel=3,
         )

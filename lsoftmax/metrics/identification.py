@@ -22,8 +22,8 @@ class Identification:
 
     rank: {k: share of trials in which fewer than k distractors score as high as the mate}.
     cmc: (distractors + 1,) float64, the rank-k rate for k = 1, 2, ...
-    tar_at_far: {limit: (TAR, realised FAR)}; genuine pairs are those of one identity's probes, impostors all probes with
-        all distractors. A realised FAR of 0 means that the limit lies below 1 / impostors.
+    tar_at_far: {limit: (TAR, realised FAR)}; genuine pairs are those of one identity's probes, impostors are all probes
+        with all distractors. A realised FAR of 0 means that the limit lies below 1 / impostors.
     trials: ordered pairs (mate, probe) of one identity; ties: trials in which a distractor scores what the mate does.
     """
 
@@ -69,10 +69,10 @@ def identify(
 ) -> Identification | dict[int, Identification]:
     """Rank every mate among the distractors, by cosine.
 
-    A trial is an ordered pair (g, p) of one identity's images: g alone joins the distractors in the gallery, p asks. Its
-    rank is 1 + the number of distractors that score as high against p as g does, or higher: ties count against the
-    mate, so a collapsed network scores 0. Scores closer than `ranks.tie` says are ties, as float32 products cannot tell them
-    apart. The distractors are read once, in blocks; beside the features this takes less than 500 MB.
+    A trial is an ordered pair (g, p) of one identity's images: g alone joins the distractors in the gallery, p asks.
+    Its rank is 1 + the number of distractors that score as high against p as g does, or higher: ties count against
+    the mate, so a collapsed network scores 0. Scores that the arithmetic cannot tell apart are ties (ranks.tie). The
+    distractors are read once, in blocks; beside the features this takes less than 500 MB.
 
     Args:
         probes: (P, D) floats; probe_ids: (P,) integers or names.
@@ -138,7 +138,8 @@ def _blocks(distractors: Array, stops: Sequence[int], probes: int, like: Tensor)
 def _unit(features: Tensor, name: str, first: int = 0) -> Tensor:
     norms = torch.linalg.vector_norm(features, dim=1, dtype=torch.float64)
     check_norms(norms, name, first)
-    return features / norms[:, None].to(features.dtype)
+    unit: Tensor = features / norms[:, None].to(features.dtype)
+    return unit
 
 
 def _scores(queries: Tensor, block: Tensor) -> Tensor:

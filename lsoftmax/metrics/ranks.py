@@ -76,7 +76,7 @@ class MateRanks:
         rows, values = _above(scores, own_floor.clamp(max=floor))
         placed = values > own_floor[rows]
         self._place(rows[placed], values[placed])
-        for part in dense.nonzero().flatten().split(ROWS):
+        for part in torch.split(dense.nonzero().flatten(), ROWS):
             self._sort(part, scores[part])
         self._seen += distractors
         return values[values > floor]
@@ -100,7 +100,7 @@ class MateRanks:
 
     def _sort(self, rows: Tensor, scores: Tensor) -> None:
         """(R, W) scores of the probes `rows`."""
-        for run in scores.split(SORTED, dim=1):
+        for run in torch.split(scores, SORTED, dim=1):
             ascending = _sorted(run.contiguous())
             position = torch.searchsorted(ascending, self._from[rows], right=True)
             self._count[rows] += run.shape[1] - position

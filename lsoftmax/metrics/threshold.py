@@ -1,9 +1,11 @@
-"""The threshold with the most correct decisions, exactly; and what to do where several are equally good."""
+"""The threshold with the most right decisions, exactly; and what to do where several are equally good."""
+
+from statistics import median
 
 import torch
 from torch import Tensor
 
-from lsoftmax.metrics.roc import ends_of_groups
+Gap = tuple[float, float]  # between two neighbouring distinct scores: lower, upper
 
 
 def widest_gap(scores: Tensor, same: Tensor) -> float:
@@ -19,28 +21,48 @@ def widest_gap(scores: Tensor, same: Tensor) -> float:
         scores: (P,) float64, descending, finite.
         same: (P,) bool.
     """
-    last = ends_of_groups(scores)
-    values = scores[last]
-    gain = torch.cat([last.new_zeros(1), (2 * same.long() - 1).cumsum(0)[last]])  # correct decisions, up to a constant
-    edges = _with_ends(values)  # gap j lies between edges[j + 1] and edges[j]
-    best = (gain == gain.max()).nonzero().flatten()
-    breaks = (best.diff() > 1).nonzero().flatten()
-    upper = edges[torch.cat([best[:1], best[breaks + 1]])]
-    lower = edges[torch.cat([best[breaks], best[-1:]]) + 1]
-    widths = upper - lower
-    run = 0
-    if len(widths) > 1:
-        middle = (edges[best] / 2 + edges[best + 1] / 2).quantile(0.5)
-        distance = (upper / 2 + lower / 2 - middle).abs().where(widths == widths.max(), torch.inf)
-        run = int((distance == distance.min()).nonzero()[-1])  # descending: the last is the lowest
-    top, bottom = float(upper[run]), float(lower[run])
-    midpoint = top / 2 + bottom / 2
-    return midpoint if bottom <= midpoint < top else bottom
+    gaps = _best_gaps(scores, same)
+    runs = [gaps[0]]
+    for lower, upper in gaps[1:]:
+        if upper == runs[-1][0]:
+            runs[-1] = (lower, runs[-1][1])
+        else:
+            runs.append((lower, upper))
+    width = max(upper - lower for lower, upper in runs)
+    widest = [run for run in runs if run[1] - run[0] == width]
+    if len(widest) > 1:
+        centre = median(map(_middle, gaps))
+        widest.sort(key=lambda run: (abs(_middle(run) - centre), run))
+    return _middle(widest[0])
 
 
-def _with_ends(values: Tensor) -> Tensor:
-    """(U + 2,) edges of the gaps: the (U,) descending values, and beyond either end as far again as its neighbour."""
-    if len(values) == 1:
-        step = values.abs().clamp(min=1)
-        return torch.cat([values + step, values, values - step])
-    return torch.cat([2 * values[:1] - values[1:2], values, 2 * values[-1:] - values[-2:-1]])
+def _best_gaps(scores: Tensor, same: Tensor) -> list[Gap]:
+    """All gaps with the most right decisions, from high to low."""
+    # With the first i + 1 pairs accepted: right decisions, less those of "reject all".
+    gain = torch.where(same, 1, -1).cumsum(0)
+    gain[:-1].masked_fill_(scores[1:] == scores[:-1], -len(scores) - 1)  # no gap between equal scores
+    most = max(int(gain.max()), 0)
+    at = (gain == most).nonzero().flatten()
+    uppers, lowers = scores[at].tolist(), scores[(at + 1).clamp(max=len(scores) - 1)].tolist()
+    gaps = list(zip(lowers, uppers, strict=True))
+    if most == 0:  # reject all
+        highest = scores[0]
+        gaps.insert(0, (float(highest), float(highest + _step(scores, highest))))
+    if int(gain[-1]) == most:  # accept all
+        lowest = scores[-1]
+        gaps[-1] = (float(lowest - _step(scores, lowest)), float(lowest))
+    return gaps
+
+
+def _step(scores: Tensor, end: Tensor) -> Tensor:
+    """The distance from an end to the next distinct score; if there is none a number that changes the end."""
+    distances = (scores - end).abs()
+    distances = distances[distances > 0]
+    return distances.min() if len(distances) else end.abs().clamp(min=1)
+
+
+def _middle(gap: Gap) -> float:
+    """The lower end where the midpoint rounds to the upper: a score at the threshold is rejected."""
+    lower, upper = gap
+    middle = lower / 2 + upper / 2
+    return middle if lower <= middle < upper else lower
