@@ -27,6 +27,10 @@ class RecordError(UserError):
         self.offset = offset
 
 
+class CutRecord(RecordError):
+    """It reaches beyond the end of the file."""
+
+
 class Part(NamedTuple):
     flag: int
     offset: int  # of the payload
@@ -34,7 +38,7 @@ class Part(NamedTuple):
     end: int  # after the padding
 
 
-def parts_of(file: PositionalFile, offset: int, *, max_bytes: int = MAX_BYTES) -> list[Part]:
+def parts_of(file: PositionalFile, offset: int) -> list[Part]:
     """The parts of the record at `offset`. RecordError for anything but one whole record within the limit."""
     parts: list[Part] = []
     position, total = offset, 0
@@ -43,8 +47,8 @@ def parts_of(file: PositionalFile, offset: int, *, max_bytes: int = MAX_BYTES) -
         if (part.flag in (WHOLE, FIRST)) is bool(parts):
             raise RecordError(file, offset, f"part {len(parts) + 1} of a record has flag {part.flag}: wrong order")
         total += part.length + 4
-        if total - 4 > max_bytes or len(parts) == MAX_PARTS:
-            raise RecordError(file, offset, f"a record of over {max_bytes:,} bytes or {MAX_PARTS} parts is no image")
+        if total - 4 > MAX_BYTES or len(parts) == MAX_PARTS:
+            raise RecordError(file, offset, f"a record of over {MAX_BYTES:,} bytes or {MAX_PARTS} parts is no image")
         parts.append(part)
         if part.flag in (WHOLE, LAST):
             return parts
@@ -53,9 +57,9 @@ def parts_of(file: PositionalFile, offset: int, *, max_bytes: int = MAX_BYTES) -
         position = part.end
 
 
-def payload_of(file: PositionalFile, offset: int, *, max_bytes: int = MAX_BYTES) -> bytes:
+def payload_of(file: PositionalFile, offset: int) -> bytes:
     """What was written as one record."""
-    parts = parts_of(file, offset, max_bytes=max_bytes)
+    parts = parts_of(file, offset)
     return MAGIC.join(file.read(part.length, part.offset) for part in parts)
 
 
@@ -70,7 +74,7 @@ def scan(file: PositionalFile, note: Callable[[str], None], *, repair: bool = Fa
         try:
             parts = parts_of(file, offset)
         except RecordError as error:
-            if _is_cut(file, offset):
+            if isinstance(error, CutRecord) and _next_record(file, offset + 4) == file.size:
                 note(f"{error}; the file ends inside this last record, which is left out")
                 return
             if _is_zero(file, offset):
@@ -90,25 +94,18 @@ def scan(file: PositionalFile, note: Callable[[str], None], *, repair: bool = Fa
 
 def _part(file: PositionalFile, record: int, offset: int) -> Part:
     head = file.read(8, offset)
-    if len(head) < 8:
-        raise RecordError(file, record, "the record is cut off")
-    if head[:4] != MAGIC:
+    if not MAGIC.startswith(head[:4]):
         raise RecordError(file, record, f"no record here: found {head[:4].hex(' ')} instead of {MAGIC.hex(' ')}")
+    if len(head) < 8:
+        raise CutRecord(file, record, "the record is cut off")
     word = int.from_bytes(head[4:], "little")
     flag, length = word >> 29, word & 0x1FFFFFFF
     if flag > LAST:
         raise RecordError(file, record, f"a part has flag {flag}")
     end = offset + 8 + (length + 3) // 4 * 4
     if end > file.size:
-        raise RecordError(file, record, f"{length:,} bytes are announced, {max(file.size - offset - 8, 0):,} are left")
+        raise CutRecord(file, record, f"{length:,} bytes are announced, {max(file.size - offset - 8, 0):,} are left")
     return Part(flag, offset + 8, length, end)
-
-
-def _is_cut(file: PositionalFile, offset: int) -> bool:
-    """Whether the file just ends inside this record: nothing that looks like another one follows."""
-    head = file.read(8, offset)
-    looks_right = head.startswith(MAGIC[: len(head)]) and (len(head) < 8 or head[7] >> 5 in (WHOLE, FIRST))
-    return looks_right and _next_record(file, offset + 4) == file.size
 
 
 def _is_zero(file: PositionalFile, offset: int) -> bool:
