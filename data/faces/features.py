@@ -97,7 +97,9 @@ def read_matrix(path: Path) -> np.ndarray:
     if min(rows, columns) != 1 or step not in (width, width * columns):
         raise UserError(f"{path} is no feature: {rows} x {columns} with step {step}, wanted a single row or column")
     if len(content) != 16 + width * rows * columns:
-        raise UserError(f"{path} has {len(content)} bytes, {rows} x {columns} numbers take {16 + width * rows * columns}")
+        raise UserError(
+            f"{path} has {len(content)} bytes, {rows} x {columns} numbers take {16 + width * rows * columns}"
+        )
     vector = np.frombuffer(content, MATRIX_TYPES[kind], offset=16)
     if not np.isfinite(vector).all() or not vector.any():
         raise UserError(f"{path}: the feature is {'all zero' if not vector.any() else 'not finite'}")

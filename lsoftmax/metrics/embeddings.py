@@ -1,16 +1,25 @@
 """Verification from the embeddings of the pairs; what is fitted to them is fitted inside the training folds."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from lsoftmax.metrics.arrays import Array, embeddings, pair_labels
 from lsoftmax.metrics.folds import fold_ids
 from lsoftmax.metrics.threshold import widest_gap
-from lsoftmax.metrics.verification import Verification, summarize, verify_pairs
+from lsoftmax.metrics.verification import FAR, Verification, summarize, verify_pairs
 
 
 def verify_embeddings(
-    left: Array, right: Array, same: Array, *, folds: int | Array = 10, center: bool = False, pca: int = 0
+    left: Array,
+    right: Array,
+    same: Array,
+    *,
+    folds: int | Array = 10,
+    center: bool = False,
+    pca: int = 0,
+    far: Sequence[float] = FAR,
 ) -> Verification:
     """verify_pairs on the cosine of embeddings, in float64.
 
@@ -22,7 +31,7 @@ def verify_embeddings(
 
     Args:
         left, right: (P, D) floats; pair k is left[k], right[k].
-        same, folds: as for verify_pairs.
+        same, folds, far: as for verify_pairs.
 
     Raises:
         ValueError: also for rows that are zero or not finite, and pca outside 0..min(D, training images).
@@ -33,7 +42,7 @@ def verify_embeddings(
         shapes = f"{tuple(first.shape)}, {tuple(second.shape)} for {len(labels)} pairs"
         raise ValueError(f"left and right must both be (P, D), got {shapes}")
     if not center and pca == 0:
-        return verify_pairs(cosine(first, second), labels, folds=folds)
+        return verify_pairs(cosine(first, second), labels, folds=folds, far=far)
 
     ids = fold_ids(folds, labels)
     scores, thresholds = torch.empty_like(first[:, 0]), []
@@ -45,7 +54,7 @@ def verify_embeddings(
         scores[~others] = own[~others]
         order = own[others].argsort(descending=True)
         thresholds.append(widest_gap(own[others][order], labels[others][order]))
-    return summarize(scores, labels, ids, thresholds)
+    return summarize(scores, labels, ids, thresholds, far)
 
 
 def cosine(left: Tensor, right: Tensor) -> Tensor:

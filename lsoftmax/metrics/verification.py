@@ -25,7 +25,8 @@ class Verification:
         folds, behind the +-: about three times the standard error at ten folds.)
     thresholds, fold_accuracies: one per fold.
     auc, eer, tar_at_far, roc: of all pairs at once; see roc.py for their definitions.
-    correct: (P,) bool, the decision on each pair by its own fold's threshold.
+    scores, correct: (P,) float64 and bool, what each pair was decided by, and whether rightly.
+    folds: (P,) int64 in 0..K-1, the fold of each pair: thresholds[folds[k]] decided on pair k.
     """
 
     accuracy: float
@@ -37,7 +38,9 @@ class Verification:
     eer: float
     tar_at_far: dict[float, TarAtFar]
     roc: Roc = field(repr=False)
+    scores: Tensor = field(repr=False)
     correct: Tensor = field(repr=False)
+    folds: Tensor = field(repr=False)
 
 
 def verify_pairs(scores: Array, same: Array, *, folds: int | Array = 10, far: Sequence[float] = FAR) -> Verification:
@@ -93,7 +96,9 @@ def summarize(
         eer=curve.eer,
         tar_at_far=tar_at_far(curve, impostors, far),
         roc=curve,
+        scores=scores,
         correct=correct,
+        folds=ids,
     )
 
 
@@ -104,9 +109,9 @@ def best_threshold(scores: Array, same: Array) -> float:
     return widest_gap(values[order], labels[order])
 
 
-def verify_at(scores: Array, same: Array, threshold: float) -> Verification:
+def verify_at(scores: Array, same: Array, threshold: float, *, far: Sequence[float] = FAR) -> Verification:
     """One set judged with a threshold chosen elsewhere: LFW's View 1, or any development and test set."""
     if math.isnan(threshold):
         raise ValueError("threshold is nan: choose it on other pairs with best_threshold")
     values, labels = pair_scores(scores, same)
-    return summarize(values, labels, torch.zeros(len(labels), dtype=torch.int64), [float(threshold)])
+    return summarize(values, labels, torch.zeros(len(labels), dtype=torch.int64), [float(threshold)], far)
