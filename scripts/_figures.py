@@ -24,7 +24,8 @@ def draw_roc(folder: Path, verification: Verification, title: str) -> None:
             axes.annotate(
                 f"{100 * tar:.1f} % at {far:g}", (realised, tar), (5, -10), textcoords="offset points", size=8
             )
-    axes.plot([1e-9, 1], [1e-9, 1], color="0.75", linewidth=0.8, zorder=0)
+    chance = [10 ** (-power / 20) for power in range(140)]
+    axes.plot(chance, chance, color="0.75", linewidth=0.8, zorder=0)
     axes.set(xscale="log", xlim=(0.7 / impostors, 1), ylim=(0, 1.02), title=title)
     axes.set(xlabel="false accept rate", ylabel="true accept rate")
     axes.grid(color="0.92")

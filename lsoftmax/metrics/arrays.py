@@ -11,7 +11,12 @@ Array = Any  # a torch.Tensor, a numpy.ndarray or a sequence of numbers: torch a
 
 def as_tensor(values: Array) -> Tensor:
     """The values as a tensor. Whatever is no tensor is copied: a read-only array would make torch warn."""
-    return values.detach() if isinstance(values, Tensor) else torch.tensor(values)
+    if isinstance(values, Tensor):
+        return values.detach()
+    tensor = torch.tensor(values)
+    if tensor.is_floating_point() and not hasattr(values, "dtype"):
+        return torch.tensor(values, dtype=torch.float64)  # Python's numbers are doubles; torch would take float32
+    return tensor
 
 
 def pair_scores(scores: Array, same: Array) -> tuple[Tensor, Tensor]:

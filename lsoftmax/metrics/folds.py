@@ -21,7 +21,8 @@ def fold_ids(folds: int | Array, same: Tensor) -> Tensor:
             pairs of one kind only, on which no accuracy means anything.
 
     Warns:
-        FoldWarning: if half of all pairs match, but in some fold fewer than 40 or more than 60 %.
+        FoldWarning: if half of all pairs match, but in some fold fewer than 40 or more than 60 %, and that
+            not by chance.
     """
     if isinstance(folds, int):
         if not 2 <= folds <= len(same):
@@ -44,8 +45,10 @@ def fold_ids(folds: int | Array, same: Tensor) -> Tensor:
         raise ValueError(
             f"fold {fold} holds {kind} pairs only: deal both kinds to every fold, or give the folds of the protocol"
         )
-    if 0.45 <= float(same.double().mean()) <= 0.55 and ((shares < 0.4) | (shares > 0.6)).any():
-        odd = int((shares - 0.5).abs().argmax())
+    deviations = (shares - 0.5).abs()
+    by_chance = 1.5 / torch.bincount(ids).sqrt()  # three standard deviations: small folds scatter
+    if 0.45 <= float(same.double().mean()) <= 0.55 and (deviations > by_chance.clamp(min=0.1)).any():
+        odd = int(deviations.argmax())
         warnings.warn(
             f"{100 * float(shares[odd]):.0f} % of the pairs of fold {odd} match, of all pairs half: wrong folds?",
             FoldWarning,
