@@ -43,7 +43,7 @@ def random_case(seed):
     return rng.normal(size=(count, width)) + centres[ids], ids, rng.normal(size=(others, width))
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(200))
 def test_ranks_ties_and_rates_are_those_of_the_plain_loops(seed):
     probes, ids, distractors = random_case(seed)
     ranks, ties, genuine, impostors = plain(probes, ids, distractors)
@@ -55,8 +55,10 @@ def test_ranks_ties_and_rates_are_those_of_the_plain_loops(seed):
     assert found.rank == pytest.approx({k: np.mean(ranks <= k) for k in (1, 2, 10, 1000)})
     if seed % 3 == 0:
         return  # rates at a threshold within rounding noise of others: see the collapsed network
+    candidates = np.append(np.sort(impostors), -np.inf)
+    share_above = (len(impostors) - np.searchsorted(candidates[:-1], candidates, side="right")) / len(impostors)
     for limit in limits:
-        threshold = min(t for t in [*impostors, -np.inf] if np.mean(impostors > t) <= limit)
+        threshold = candidates[share_above <= limit].min()
         assert found.tar_at_far[limit] == pytest.approx((np.mean(genuine > threshold), np.mean(impostors > threshold)))
 
 
@@ -98,7 +100,7 @@ def test_sizes_are_the_first_so_many_distractors():
         alone = identify(probes, ids, distractors[:size], far=(0.01, 0.1))
         np.testing.assert_array_equal(found[size].cmc, alone.cmc)
         assert (found[size].rank, found[size].ties) == (alone.rank, alone.ties)
-        assert found[size].tar_at_far == pytest.approx(alone.tar_at_far)
+        assert found[size].tar_at_far == alone.tar_at_far
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -135,7 +137,7 @@ def test_the_order_of_probes_and_distractors_does_not_matter():
     order, other = rng.permutation(len(probes)), rng.permutation(len(distractors))
     one, two = identify(probes, ids, distractors), identify(probes[order], ids[order], distractors[other])
     np.testing.assert_array_equal(one.cmc, two.cmc)
-    assert one.tar_at_far == pytest.approx(two.tar_at_far)
+    assert one.tar_at_far == two.tar_at_far
 
 
 def test_lengths_do_not_matter():
