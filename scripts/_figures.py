@@ -45,8 +45,10 @@ def draw_cmc(folder: Path, found: Sequence[Identification], title: str) -> None:
     colours = pyplot.get_cmap("viridis")
     for index, result in enumerate(found):
         colour = colours(0.85 * index / max(1, len(found) - 1))
-        ranks = range(1, len(result.cmc) + 1)
-        axes.plot(ranks, result.cmc, drawstyle="steps-post", color=colour, label=f"{result.distractors:,} distractors")
+        # A million ranks, evenly on the logarithmic axis: no more points than can be told apart.
+        ranks = sorted({round(len(result.cmc) ** (step / 1000)) for step in range(1001)})
+        rates = [float(result.cmc[rank - 1]) for rank in ranks]
+        axes.plot(ranks, rates, drawstyle="steps-post", color=colour, label=f"{result.distractors:,} distractors")
     axes.set(xscale="log", xlim=(1, None), ylim=(None, 1.01), title=title, xlabel="rank k", ylabel="rank-k rate")
     axes.grid(color="0.92")
     axes.legend(loc="lower right", frameon=False, fontsize=8)

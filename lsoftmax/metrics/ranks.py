@@ -8,7 +8,8 @@ from torch import Tensor
 
 CHUNK = 32  # scores whose maximum decides whether they are looked at
 SORTED = 512  # numpy sorts so many floats in registers: a sixth of the time of 1,024, by score
-DENSE = 0.1  # from this share of distractors above a probe's lowest mate on, sorting is faster than picking
+DENSE = 0.1  # from this share of distractors above a mate on, picking them is no longer the fastest
+FEW = 6  # such mates of one probe are compared with all scores one by one; of more, sorting is faster
 ROWS = 256  # of probes that are sorted together: they stay in the cache
 
 
@@ -50,9 +51,10 @@ class Mates:
 class MateRanks:
     """Counts, block by block, the distractors that score as high as each mate, or higher.
 
-    Two ways to one result. Of a probe whose mates score above nearly all distractors the few higher scores are picked
-    and placed among its mates (`_place`). Of any other the scores are sorted in short runs, and every mate is looked
-    for in each (`_sort`). Which way a probe goes follows from what was counted so far.
+    Three ways to one result. Mates that score above nearly all distractors: the few higher scores are picked and placed
+    among them (`_place`). A probe's few other mates, as a bad image among good ones makes them: each is compared with
+    all scores (`_compare`). A probe with many such mates: the scores are sorted in short runs and every mate is looked
+    for in each (`_sort`). Which way a mate goes follows from what was counted so far.
     """
 
     def __init__(self, mates: Mates) -> None:
@@ -70,13 +72,17 @@ class MateRanks:
         Args:
             scores: (P, W), W a multiple of CHUNK, -inf beyond the block's distractors. Overwritten.
         """
-        lowest = self._from[:, 0]
-        dense = self._there[:, 0] & (self._count[:, 0] >= DENSE * self._seen)
+        # Ascending mates have descending counts: the heavy ones are a row's first.
+        heavy = (self._there & (self._count >= DENSE * self._seen)).sum(dim=1)
+        dense = heavy > FEW
+        lowest = torch.nn.functional.pad(self._from, (0, 1), value=torch.inf).gather(1, heavy[:, None])[:, 0]
         own_floor = torch.where(dense, torch.inf, lowest)
         rows, values = _above(scores, own_floor.clamp(max=floor))
         placed = values > own_floor[rows]
-        self._place(rows[placed], values[placed])
-        for part in torch.split(dense.nonzero().flatten(), ROWS):
+        self._place(rows[placed], values[placed], heavy)
+        for part in _parts(~dense & (heavy > 0)):
+            self._compare(part, scores[part], heavy[part])
+        for part in _parts(dense):
             self._sort(part, scores[part])
         self._seen += distractors
         return values[values > floor]
@@ -85,18 +91,28 @@ class MateRanks:
         """(T,) int64 ranks of all trials, counted from 1, and how many trials are tied with a distractor."""
         return self._count[self._there] + 1, int(self._tied[self._there].sum())
 
-    def _place(self, rows: Tensor, values: Tensor) -> None:
-        """(E,) scores, each of the probe `rows`."""
+    def _place(self, rows: Tensor, values: Tensor, heavy: Tensor) -> None:
+        """(E,) scores, each of the probe `rows`; mates before heavy[row] are counted elsewhere."""
         count, width = self._from.shape
         above = _number_below(self._from, rows, values)  # the mates 0..above - 1 of the row are reached by the score
         reached = _histogram(rows, above, count, width)
-        self._count += reached.flip(1).cumsum(1).flip(1)[:, 1:]
+        light = torch.arange(width, device=heavy.device) >= heavy[:, None]
+        self._count += reached.flip(1).cumsum(1).flip(1)[:, 1:] * light
         # Tied: the mates from the first with value <= to on. Most scores tie with none and are dropped at once.
         near = values < self._to[rows, above - 1]
         rows, values, above = rows[near], values[near], above[near]
         begin = _number_below(self._to, rows, values)
         change = _histogram(rows, begin, count, width) - _histogram(rows, above, count, width)
         self._tied |= change.cumsum(1)[:, :-1] > 0
+
+    def _compare(self, rows: Tensor, scores: Tensor, heavy: Tensor) -> None:
+        """(R, W) scores of the probes `rows`, of which the first heavy[r] mates are counted."""
+        for mate in range(int(heavy.max())):
+            with_ties = _number_set(scores > self._from[rows, mate, None])
+            without = _number_set(scores >= self._to[rows, mate, None])
+            counted = mate < heavy
+            self._count[rows, mate] += with_ties * counted
+            self._tied[rows, mate] |= (with_ties > without) & counted
 
     def _sort(self, rows: Tensor, scores: Tensor) -> None:
         """(R, W) scores of the probes `rows`."""
@@ -115,6 +131,19 @@ def _above(scores: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
     picked = chunks[row, chunk]
     above = picked > floor[row, None]
     return row.repeat_interleave(above.sum(dim=1)), picked[above]
+
+
+def _parts(flags: Tensor) -> Sequence[Tensor]:
+    """The indices that are set, ROWS at a time."""
+    indices = flags.nonzero().flatten()
+    return torch.split(indices, ROWS) if len(indices) else ()
+
+
+def _number_set(flags: Tensor) -> Tensor:
+    """(R,) int64: how many of each row's (R, W) are set, W a multiple of 8. Eight are added at a time, as bytes of a
+    word, at most 255 to a byte: summing bools one by one takes fifty times as long."""
+    words = torch.split(flags.view(torch.int64), 255, dim=1)
+    return torch.stack([part.sum(dim=1, keepdim=True).view(torch.uint8).sum(dim=1) for part in words]).sum(dim=0)
 
 
 def _number_below(limits: Tensor, rows: Tensor, values: Tensor) -> Tensor:

@@ -63,11 +63,12 @@ def test_ranks_ties_and_rates_are_those_of_the_plain_loops(seed):
 
 
 @pytest.mark.parametrize("seed", range(1, 100, 3))
-@pytest.mark.parametrize("share", [0.0, 2.0])
-def test_both_ways_of_counting_give_the_same(seed, share, monkeypatch):
+@pytest.mark.parametrize(("share", "few"), [(0.0, 0), (0.0, 99), (2.0, 99), (0.3, 1)])
+def test_all_ways_of_counting_give_the_same(seed, share, few, monkeypatch):
     case = random_case(seed)
     expected = identify(*case)
-    monkeypatch.setattr(ranks_module, "DENSE", share)  # 0: sort everything; 2: pick everything after the first block
+    monkeypatch.setattr(ranks_module, "DENSE", share)  # 0: every mate is heavy; 2: none after the first block
+    monkeypatch.setattr(ranks_module, "FEW", few)  # 0: heavy mates are sorted; 99: compared
     found = identify(*case)
     np.testing.assert_array_equal(found.cmc, expected.cmc)
     assert (found.ties, found.tar_at_far) == (expected.ties, expected.tar_at_far)
