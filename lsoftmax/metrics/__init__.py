@@ -1,6 +1,24 @@
 """Numbers from arrays: what evaluators report."""
 
 from lsoftmax.metrics.classification import confusion_matrix, error_rate, per_class_error
+from lsoftmax.metrics.embeddings import verify_embeddings
+from lsoftmax.metrics.folds import FoldWarning
+from lsoftmax.metrics.identification import Identification, identify
 from lsoftmax.metrics.paired import PairedDifference, paired_difference
+from lsoftmax.metrics.verification import Verification, best_threshold, verify_at, verify_pairs
 
-__all__ = ["PairedDifference", "confusion_matrix", "error_rate", "paired_difference", "per_class_error"]
+__all__ = [
+    "FoldWarning",
+    "Identification",
+    "PairedDifference",
+    "Verification",
+    "best_threshold",
+    "confusion_matrix",
+    "error_rate",
+    "identify",
+    "paired_difference",
+    "per_class_error",
+    "verify_at",
+    "verify_embeddings",
+    "verify_pairs",
+]

@@ -1,0 +1,113 @@
+"""From an encoded image to the network's crop: the one way, for training and for test images."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from lsoftmax.errors import UserError
+
+from .decode import ImageError, Limits, decode_image, is_turned
+from .similarity import ESTIMATORS, rms_residual, umeyama
+from .templates import MEAN_LFW, MEAN_SIZE, TEMPLATES
+from .warp import warp
+
+WARN_RESIDUAL, MAX_RESIDUAL = 10.0, 20.0  # px; LFW's 13,233 stay below 12.2, swapped eyes give 22
+NORMALISATION = {"mean": 127.5, "scale": 128.0}  # (x - mean) / scale, as SphereFace
+Align = Literal["umeyama", "cp2tform", "fixed", "none"]
+
+
+class Remarks(dict[str, int]):
+    """What was noticed, and how often: kind -> count."""
+
+    def add(self, kind: str, count: int = 1) -> None:
+        self[kind] = self.get(kind, 0) + count
+
+
+@dataclass(frozen=True)
+class Crop:
+    """How faces are cut out.
+
+    align: umeyama or cp2tform, by five landmarks; fixed, one cut for all images of 250 x 250, which is not the paper's
+        procedure; none, images that are aligned already.
+    swap_rb: the source has red and blue exchanged.
+    """
+
+    size: tuple[int, int] = (112, 96)
+    align: Align = "umeyama"
+    swap_rb: bool = False
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if self.size not in TEMPLATES:
+            raise UserError(f"size={self.size}: must be one of {', '.join(map(str, TEMPLATES))}")
+        if self.align not in (*ESTIMATORS, "fixed", "none"):
+            raise UserError(
+                f"align={self.align}: must be umeyama, cp2tform or fixed; aligned=true takes aligned images"
+            )
+
+    @property
+    def needs_landmarks(self) -> bool:
+        return self.align in ESTIMATORS
+
+    def describe(self) -> dict[str, Any]:
+        """What training and testing must agree on."""
+        template = "none" if self.align == "none" else "SphereFace" if self.size == (112, 96) else "ArcFace"
+        return {
+            "size": list(self.size),
+            "alignment": {"method": self.align, "template": template},
+            "colour": "RGB",
+            "normalisation": dict(NORMALISATION),
+        }
+
+    def __call__(
+        self, content: bytes, landmarks: np.ndarray | None = None, remarks: Remarks | None = None
+    ) -> np.ndarray:
+        """(H, W, 3) uint8, RGB. `landmarks` (5, 2) where the alignment needs them. ImageError if it cannot be done."""
+        remarks = Remarks() if remarks is None else remarks
+        image = decode_image(content, self.limits)
+        if "exif" in image.info and is_turned(image):
+            remarks.add("EXIF orientation ignored")
+        if self.align == "none":
+            image = self._as_it_is(image, remarks)
+        elif self.align == "fixed":
+            if (image.height, image.width) != MEAN_SIZE:
+                raise ImageError(f"{image.height} x {image.width}: align=fixed is for images of 250 x 250")
+            image = warp(image, self._fixed, self.size)
+        else:
+            image = warp(image, self._matrix(landmarks, remarks), self.size)
+        pixels = np.asarray(image)
+        return pixels[..., ::-1] if self.swap_rb else pixels
+
+    @cached_property
+    def _fixed(self) -> np.ndarray:
+        return umeyama(MEAN_LFW, TEMPLATES[self.size])
+
+    def _matrix(self, landmarks: np.ndarray | None, remarks: Remarks) -> np.ndarray:
+        if landmarks is None:
+            raise ImageError("no landmarks")
+        template = TEMPLATES[self.size]
+        try:
+            matrix = ESTIMATORS[self.align](landmarks, template)
+        except (ValueError, np.linalg.LinAlgError) as error:
+            raise ImageError(f"landmarks do not determine a face ({error})") from None
+        residual = rms_residual(matrix, landmarks, template)
+        if residual > MAX_RESIDUAL:
+            raise ImageError(
+                f"landmarks miss a face by {residual:.0f} px; is their order left eye, right eye, nose, ...?"
+            )
+        if residual > WARN_RESIDUAL:
+            remarks.add(f"landmarks miss a face by over {WARN_RESIDUAL:.0f} px")
+        return matrix
+
+    def _as_it_is(self, image: Any, remarks: Remarks) -> Any:
+        height, width = self.size
+        if (image.height, image.width) == self.size:
+            return image
+        if (image.height, image.width, width) == (112, 112, 96):  # the narrow crop is its columns 8 .. 103
+            return image.crop((8, 0, 104, 112))
+        remarks.add(f"{image.height} x {image.width} is no aligned size, scaled")
+        scale = max(height / image.height, width / image.width)
+        left, top = (image.width - width / scale) / 2, (image.height - height / scale) / 2
+        return image.resize((width, height), box=(left, top, image.width - left, image.height - top), resample=2)

@@ -1,0 +1,162 @@
+"""Embeddings in files: one array, an npz of arrays or of named vectors, or MegaFace's one OpenCV matrix per image.
+
+| what | holds |
+|---|---|
+| FILE.npy | (N, D); memory-mapped |
+| FILE.npz | `embeddings` or `features` (N, D), if known `names` (N,) and `ids` (N,); or one vector (D,) per name |
+| FOLDER | matrices `NAME.bin` anywhere below, in the order of their names; an id is the folder they lie in |
+"""
+
+import json
+import struct
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lsoftmax.errors import UserError
+
+ARRAYS = ("embeddings", "features")
+MAX_BYTES = 2**30  # of a list
+MATRIX_TYPES = {5: "<f4", 6: "<f8"}  # CV_32F, CV_64F
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """values (N, D) floats; names and ids (N,), or None where the file does not say."""
+
+    values: np.ndarray
+    names: tuple[str, ...] | None = None
+    ids: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def read_features(path: str | Path) -> Features:
+    """What the table above says. UserError that names the file: not readable, not finite, all zero, mixed widths.
+
+    Rows of a .npy file are not looked at here: they may not fit into memory.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        files = sorted(path.rglob("*.bin"))
+        if not files:
+            raise UserError(f"there are no *.bin features in {path}")
+        return _of_files(path, files)
+    try:
+        if path.suffix == ".npy":
+            return Features(_checked(path, np.load(path, mmap_mode="r", allow_pickle=False), rows=False))
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return _of_arrays(path, {name: arrays[name] for name in arrays.files})
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = "it does not exist" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
+        raise UserError(f"cannot read features from {path}: {reason}") from error
+    raise UserError(f"{path}: features are a .npy or .npz file, or a folder of OpenCV matrices (.bin)")
+
+
+def read_listed(folder: str | Path, listing: str | Path, suffix: str) -> Features:
+    """MegaFace's lists: JSON {"path": [...], "id": [...]}; the feature of a path lies in folder / (path + suffix)."""
+    folder, listing = Path(folder).expanduser(), Path(listing).expanduser()
+    try:
+        if listing.stat().st_size > MAX_BYTES:
+            raise UserError(f"{listing}: over {MAX_BYTES:,} bytes is no list of features")
+        found = json.loads(listing.read_text())
+        paths = [str(path) for path in found["path"]]
+        ids = [str(identity) for identity in found["id"]] if "id" in found else None
+    except OSError as error:
+        raise UserError(f"cannot read {listing} ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f'{listing} is no list of features: wanted JSON {{"path": [...], "id": [...]}}') from error
+    if ids is not None and len(ids) != len(paths):
+        raise UserError(f"{listing} holds {len(ids)} ids for {len(paths)} paths")
+    if not paths:
+        raise UserError(f"{listing} names no features")
+    for path in paths:
+        if ".." in Path(path).parts or Path(path).is_absolute():
+            raise UserError(f"{listing}: the path {path!r} leads out of {folder}")
+    features = _of_files(folder, [folder / (path + suffix) for path in paths])
+    return Features(features.values, features.names, tuple(ids) if ids is not None else features.ids)
+
+
+def read_matrix(path: Path) -> np.ndarray:
+    """The (D,) vector of an OpenCV matrix file: int32 rows, columns, step, type, then rows or columns of floats."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read the feature {path} ({error.strerror})") from error
+    if len(content) < 16:
+        raise UserError(f"{path} is no feature: {len(content)} bytes, its head alone takes 16")
+    rows, columns, step, kind = struct.unpack("<4i", content[:16])
+    if kind not in MATRIX_TYPES:
+        raise UserError(f"{path} is no feature: OpenCV type {kind}, wanted 5 (float32) or 6 (float64)")
+    width = np.dtype(MATRIX_TYPES[kind]).itemsize
+    if min(rows, columns) != 1 or step not in (width, width * columns):
+        raise UserError(f"{path} is no feature: {rows} x {columns} with step {step}, wanted a single row or column")
+    if len(content) != 16 + width * rows * columns:
+        raise UserError(
+            f"{path} has {len(content)} bytes, {rows} x {columns} numbers take {16 + width * rows * columns}"
+        )
+    vector = np.frombuffer(content, MATRIX_TYPES[kind], offset=16)
+    if not np.isfinite(vector).all() or not vector.any():
+        raise UserError(f"{path}: the feature is {'all zero' if not vector.any() else 'not finite'}")
+    return vector
+
+
+def write_matrix(path: Path, vector: np.ndarray) -> None:
+    """The (D,) vector as an OpenCV matrix of one float32 column."""
+    from lsoftmax.engine.files import write_atomically
+
+    content = struct.pack("<4i", len(vector), 1, 4, 5) + vector.astype("<f4").tobytes()
+    write_atomically(path, lambda file: file.write(content))
+
+
+def _of_files(folder: Path, files: list[Path]) -> Features:
+    values: np.ndarray | None = None
+    for index, file in enumerate(files):
+        vector = read_matrix(file)
+        if values is None:
+            values = np.empty((len(files), len(vector)), np.float32)
+        elif len(vector) != values.shape[1]:
+            raise UserError(f"{file} has {len(vector)} numbers, {files[0]} has {values.shape[1]}")
+        values[index] = vector
+    assert values is not None
+    names = tuple(file.relative_to(folder).as_posix() for file in files)
+    return Features(values, names, tuple(str(Path(name).parent) for name in names))
+
+
+def _of_arrays(path: Path, arrays: dict[str, Any]) -> Features:
+    if not arrays:
+        raise UserError(f"{path} holds no arrays")
+    for key in ARRAYS:
+        if key in arrays and arrays[key].ndim == 2:
+            values = _checked(path, arrays[key])
+            return Features(values, _column(path, arrays, "names", values), _column(path, arrays, "ids", values))
+    first, *others = arrays
+    for name in others:
+        if arrays[name].shape != arrays[first].shape:
+            shapes = f"{arrays[first].shape} for {first}, {arrays[name].shape} for {name}"
+            raise UserError(f"{path}: wanted an array `embeddings` (N, D), or equal vectors by name; found {shapes}")
+    return Features(_checked(path, np.stack(list(arrays.values()))), tuple(arrays))
+
+
+def _column(path: Path, arrays: dict[str, Any], key: str, values: np.ndarray) -> tuple[str, ...] | None:
+    if key not in arrays:
+        return None
+    if arrays[key].shape != values.shape[:1]:
+        raise UserError(f"{path}: {key} has shape {arrays[key].shape} for {len(values)} embeddings")
+    return tuple(map(str, arrays[key].tolist()))
+
+
+def _checked(path: Path, values: np.ndarray, rows: bool = True) -> np.ndarray:
+    if values.ndim != 2 or 0 in values.shape or values.dtype.kind != "f":
+        raise UserError(f"{path}: wanted (N, D) floats, found {values.dtype} {values.shape}")
+    if rows:
+        finite, there = np.isfinite(values).all(axis=1), values.any(axis=1)
+        if not (finite & there).all():
+            row = int(np.argmin(finite & there))
+            raise UserError(f"{path}: row {row} is {'all zero' if finite[row] else 'not finite'}")
+    return values

@@ -1,0 +1,56 @@
+"""From the names in a list to files under a folder, never to files elsewhere."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from lsoftmax.errors import UserError
+
+EXTENSIONS = (".jpg", ".png", ".jpeg", ".bmp")
+SHOWN = 20  # of the names of missing images
+
+
+def find_images(root: str | Path, names: Sequence[str]) -> list[Path]:
+    """The file of each name under root; a name without an extension is tried with those of images.
+
+    Absolute paths, of another machine as a rule, count by their last two parts. UserError that lists what is missing,
+    or for a name that leads out of root.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise UserError(f"there is no folder {root}")
+    found, missing = [], []
+    for name in names:
+        path = _find(root, name)
+        if path is None:
+            missing.append(name)
+        else:
+            found.append(path)
+    if missing:
+        raise UserError(f"{len(missing)} of {len(names)} images are not in {root}: {listed(missing)}")
+    return found
+
+
+def stem(name: str) -> str:
+    """The name as lists and feature files agree on it: forward slashes, no image extension, no leading dot."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return str(path.with_suffix("") if path.suffix.lower() in EXTENSIONS else path)
+
+
+def listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _find(root: Path, name: str) -> Path | None:
+    relative = PurePosixPath(name.replace("\\", "/"))
+    if relative.is_absolute() or re.match(r"[A-Za-z]:", name):
+        relative = PurePosixPath(*relative.parts[-2:])
+    if ".." in relative.parts or "\0" in name:
+        raise UserError(f"the name {name!r} leads out of {root}")
+    path = root / relative
+    if relative.suffix.lower() in EXTENSIONS:
+        candidates = [path]
+    else:
+        candidates = [path.with_name(path.name + extension) for extension in EXTENSIONS]
+    return next((candidate for candidate in candidates if candidate.is_file()), None)

@@ -1,0 +1,198 @@
+"""Where the pairs of scripts/verify.py and their embeddings come from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from data.faces.pairs import Pairs
+    from scripts._embed import Embedder
+
+ONLY_WITH_RUN = ("mirror", "align")
+
+
+@dataclass
+class Source:
+    """left, right (P, D) floats; same (P,) bool; folds (P,) int64 or None if the source does not say.
+
+    tune: left, right and same of the pairs for the threshold. content(i), name(i): image 2k and 2k + 1 of pair k.
+    """
+
+    left: "Tensor"
+    right: "Tensor"
+    same: "Tensor"
+    title: str
+    folds: "np.ndarray | None" = None
+    tune: "tuple[Tensor, Tensor, Tensor] | None" = None
+    content: Callable[[int], bytes] | None = None
+    name: Callable[[int], str] = str
+    remarks: list[str] = field(default_factory=list)
+
+
+def open_source(own: dict[str, str], overrides: list[str]) -> Source:
+    """ConfigError for options that do not go together, UserError for files that do not."""
+    if ("run" in own) == ("embeddings" in own):
+        raise ConfigError("give either run=FOLDER or embeddings=FILE")
+    if ("pack" in own) == ("pairs" in own):
+        raise ConfigError("give either pairs=FILE or pack=FILE")
+    if "pack" in own and ("tune" in own or "images" in own):
+        raise ConfigError("pack=FILE holds its images and pairs: images= and tune= go with pairs=")
+    if "run" in own:
+        if "pairs" in own and "images" not in own:
+            raise ConfigError("pairs=FILE needs the images that it names: images=FOLDER")
+    else:
+        for key in ONLY_WITH_RUN:
+            if key in own:
+                raise ConfigError(f"{key}={own[key]} goes with run=: embeddings are taken as they are")
+        if overrides:
+            raise ConfigError(f"{overrides[0]}: with embeddings= there is nothing to configure")
+    if "pack" in own:
+        return _pack(own, overrides)
+    return _run(own, overrides) if "run" in own else _stored(own)
+
+
+def _run(own: dict[str, str], overrides: list[str]) -> Source:
+    from data.faces.files import find_images
+    from data.faces.pairs import read_pairs
+
+    pairs = read_pairs(own["pairs"])
+    tune = read_pairs(own["tune"]) if "tune" in own else None
+    names = list(dict.fromkeys(pairs.names() + (tune.names() if tune else [])))
+    files = find_images(own["images"], names)
+    embedder = _embedder(own, overrides)
+    rows = dict(zip(names, range(len(names)), strict=True))
+    features = _embed(embedder, len(files), lambda i: _read(files[i]), lambda i: str(files[i]))
+    source = _of_pairs(pairs, tune, features, rows, _title(own))
+    return _with_pictures(source, pairs, own, remarks=_remarks(embedder))
+
+
+def _stored(own: dict[str, str]) -> Source:
+    from data.faces.features import read_features
+    from data.faces.files import stem
+    from data.faces.pairs import read_pairs
+
+    pairs = read_pairs(own["pairs"])
+    tune = read_pairs(own["tune"]) if "tune" in own else None
+    stored = read_features(own["embeddings"])
+    values = _tensor(stored.values)
+    if stored.names is not None:
+        rows = {stem(name): row for row, name in enumerate(stored.names)}
+        wanted = pairs.names() + (tune.names() if tune else [])
+        rows = _rows(rows, wanted, own["embeddings"])
+        source = _of_pairs(pairs, tune, values, rows, _title(own))
+    else:
+        if tune is not None:
+            raise ConfigError(f"tune= needs embeddings with names, {own['embeddings']} has none")
+        source = _in_order(values, pairs.same, own["embeddings"], _title(own))
+        source.folds = pairs.folds
+    return _with_pictures(source, pairs, own) if "images" in own else source
+
+
+def _pack(own: dict[str, str], overrides: list[str]) -> Source:
+    from data.faces import read_bin
+    from data.faces.features import read_features
+
+    images, same = read_bin(own["pack"])
+
+    def name(index: int) -> str:
+        return f"image {index} of {own['pack']}"
+
+    remarks = []
+    if "run" in own:
+        embedder = _embedder(own, overrides)
+        values = _embed(embedder, len(images), images.__getitem__, name)
+        remarks = _remarks(embedder)
+    else:
+        values = _tensor(read_features(own["embeddings"]).values)
+    source = _in_order(values, same, own.get("embeddings", own["pack"]), _title(own))
+    source.content, source.name, source.remarks = images.__getitem__, lambda index: f"image {index}", remarks
+    return source
+
+
+def _of_pairs(pairs: "Pairs", tune: "Pairs | None", values: "Tensor", rows: dict[str, int], title: str) -> Source:
+    """Embeddings looked up by name."""
+    import torch
+
+    def sides(of: "Pairs") -> "tuple[Tensor, Tensor, Tensor]":
+        left, right = (values[[rows[name] for name in side]] for side in (of.left, of.right))
+        return left, right, torch.tensor(of.same)
+
+    left, right, same = sides(pairs)
+    return Source(left, right, same, title, folds=pairs.folds, tune=sides(tune) if tune else None)
+
+
+def _in_order(values: "Tensor", same: "np.ndarray", path: str, title: str) -> Source:
+    """Embeddings two by two."""
+    import torch
+
+    from lsoftmax.errors import UserError
+
+    if len(values) != 2 * len(same):
+        raise UserError(f"{path} has {len(values)} embeddings for {len(same)} pairs; without names it takes two a pair")
+    return Source(values[::2], values[1::2], torch.tensor(same), title)
+
+
+def _with_pictures(source: Source, pairs: "Pairs", own: dict[str, str], remarks: Sequence[str] = ()) -> Source:
+    from data.faces.files import find_images
+
+    names = [name for pair in zip(pairs.left, pairs.right, strict=True) for name in pair]
+    files = find_images(own["images"], names)
+    source.content, source.name = lambda index: _read(files[index]), names.__getitem__
+    source.remarks += remarks
+    return source
+
+
+def _rows(rows: dict[str, int], wanted: list[str], path: str) -> dict[str, int]:
+    """The row of each wanted name, whatever its extension. UserError that lists those without an embedding."""
+    from data.faces.files import listed, stem
+    from lsoftmax.errors import UserError
+
+    missing = [name for name in dict.fromkeys(wanted) if stem(name) not in rows]
+    if missing:
+        raise UserError(f"{path} has no embeddings for {len(missing)} images of the pairs: {listed(missing)}")
+    return {name: rows[stem(name)] for name in wanted}
+
+
+def _embedder(own: dict[str, str], overrides: list[str]) -> "Embedder":
+    from scripts._embed import Embedder
+
+    run = Path(own["run"]).expanduser()
+    return Embedder(run, overrides, mirror=own.get("mirror", "none"), align=own.get("align", "none"))
+
+
+def _embed(embedder: "Embedder", count: int, content: Callable[[int], bytes], name: Callable[[int], str]) -> "Tensor":
+    import sys
+
+    from tqdm import tqdm
+
+    with tqdm(total=count, desc="embedding", unit="image", disable=not sys.stderr.isatty()) as bar:
+        return embedder(count, content, name, lambda done: bar.update(done - bar.n))
+
+
+def _remarks(embedder: "Embedder") -> list[str]:
+    return [f"{count} images: {kind}" for kind, count in embedder.remarks.items()]
+
+
+def _read(path: Path) -> bytes:
+    from lsoftmax.errors import UserError
+
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror})") from error
+
+
+def _tensor(values: "np.ndarray") -> "Tensor":
+    import torch
+
+    return torch.tensor(values)
+
+
+def _title(own: dict[str, str]) -> str:
+    return Path(own.get("pairs", own.get("pack", ""))).stem

@@ -1,0 +1,108 @@
+"""scripts/identify.py end to end on feature files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data.faces.features import write_matrix
+from lsoftmax.metrics import identify
+
+RNG = np.random.default_rng(0)
+IDS = np.arange(12) // 3
+PROBES = (RNG.normal(size=(4, 6))[IDS] + 0.7 * RNG.normal(size=(12, 6))).astype(np.float32)
+DISTRACTORS = RNG.normal(size=(90, 6)).astype(np.float32)
+
+
+@pytest.fixture
+def files(tmp_path):
+    np.savez(tmp_path / "probes.npz", embeddings=PROBES, ids=IDS)
+    np.save(tmp_path / "distractors.npy", DISTRACTORS)
+    return [f"probes={tmp_path / 'probes.npz'}", f"distractors={tmp_path / 'distractors.npy'}"]
+
+
+def test_the_numbers_are_identifys(script, files, tmp_path):
+    options = ["sizes=10,90", "ranks=1,5", "far=0.01,0.1", "seed=none", f"out={tmp_path / 'out'}"]
+    said = script("identify", *files, *options)
+    expected = identify(PROBES, IDS, DISTRACTORS, sizes=[10, 90], ranks=(1, 5), far=(0.01, 0.1))
+    assert said.code == 0 and "24 trials" in said.out
+    assert f"rank-1 {100 * expected[90].rank[1]:.3f} %" in said.out.splitlines()[2]
+    found = json.loads((tmp_path / "out" / "identification.json").read_text())
+    for entry, (size, result) in zip(found["sets"], expected.items(), strict=True):
+        assert entry["distractors"] == size and entry["ties"] == result.ties
+        assert entry["rank"] == {str(k): rate for k, rate in result.rank.items()}
+        assert [(rate["tar"], rate["realised_far"]) for rate in entry["tar_at_far"]] == list(result.tar_at_far.values())
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"identification.json", "cmc.png", "cmc.svg"}
+
+
+def test_a_seed_shuffles_the_nested_sets_but_not_the_whole(script, files):
+    first, second = (script("identify", *files, "sizes=10,90", f"seed={seed}").out.splitlines() for seed in (1, 2))
+    assert first[1] != second[1] and first[2] == second[2]
+    assert script("identify", *files).out.splitlines()[1] == first[2]
+
+
+def test_folders_of_matrices_say_who_is_who(script, files, tmp_path):
+    for index, vector in enumerate(PROBES):
+        (tmp_path / "p" / f"id{IDS[index]}").mkdir(parents=True, exist_ok=True)
+        write_matrix(tmp_path / "p" / f"id{IDS[index]}" / f"{index}.png_alg.bin", vector)
+    one = script("identify", *files)
+    assert script("identify", f"probes={tmp_path / 'p'}", files[1]).out == one.out
+    names = [f"id{IDS[index]}/{index}.png" for index in range(12)]
+    (tmp_path / "list.json").write_text(json.dumps({"path": names, "id": [f"x{k}" for k in IDS]}))
+    listed = [f"probes={tmp_path / 'p'}", f"probe_list={tmp_path / 'list.json'}", "suffix=_alg.bin"]
+    assert script("identify", *listed, files[1]).out == one.out
+
+
+def test_identities_in_a_text_file(script, files, tmp_path):
+    np.save(tmp_path / "p.npy", PROBES)
+    (tmp_path / "ids.txt").write_text("".join(f"person {k}\n" for k in IDS))
+    said = script("identify", f"probes={tmp_path / 'p.npy'}", files[1], f"ids={tmp_path / 'ids.txt'}")
+    assert said.out == script("identify", *files).out
+    (tmp_path / "ids.txt").write_text("a\n")
+    said = script("identify", f"probes={tmp_path / 'p.npy'}", files[1], f"ids={tmp_path / 'ids.txt'}")
+    assert said.code == 2 and "has 1 lines for 12 probes" in said.err
+    said = script("identify", f"probes={tmp_path / 'p.npy'}", files[1])
+    assert said.code == 2 and "does not say who the probes are" in said.err and said.err.count("\n") == 1
+
+
+def test_tied_trials_are_told(script, tmp_path):
+    np.savez(tmp_path / "p.npz", embeddings=np.ones((4, 3), np.float32), ids=[0, 0, 1, 1])
+    np.save(tmp_path / "d.npy", np.ones((20, 3), np.float32))
+    said = script("identify", f"probes={tmp_path / 'p.npz'}", f"distractors={tmp_path / 'd.npy'}")
+    assert "rank-1 0.000 %" in said.out and "4 trials tied" in said.out
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["probes=a"], "distractors= is missing"),
+        (["probes=a", "distractors=b", "wrong=1"], "unknown option wrong=1"),
+        (["probes=a", "distractors=b", "sizes=0"], "sizes must be integers"),
+        (["probes=a", "distractors=b", "ranks=x"], "ranks must be integers"),
+        (["probes=a", "distractors=b", "far=0"], "far must be rates"),
+        (["probes=a", "distractors=b", "seed=-1"], "seed must be an integer >= 0"),
+        (["probes=nowhere.npy", "distractors=b"], "nowhere.npy"),
+        (["nonsense"], "key=value"),
+    ],
+)
+def test_a_wrong_option_is_one_line(script, options, part):
+    said = script("identify", *options)
+    assert said.code == 2 and part in said.err and said.err.count("\n") == 1
+
+
+def test_sizes_beyond_the_distractors_are_refused(script, files):
+    said = script("identify", *files, "sizes=10,91")
+    assert said.code == 2 and "there are only 90 distractors" in said.err
+
+
+def test_a_row_without_direction_is_one_line_that_names_the_files(script, files, tmp_path):
+    broken = DISTRACTORS.copy()
+    broken[70] = 0
+    np.save(tmp_path / "distractors.npy", broken)
+    said = script("identify", *files)
+    assert said.code == 2 and "row 70 of distractors is all zero" in said.err and "distractors.npy" in said.err
+
+
+def test_help_says_what_it_is_for(script):
+    said = script("identify", "-h")
+    assert said.code == 0 and "MegaFace" in said.out
