@@ -148,7 +148,7 @@ def _report(found: "list[Identification]") -> str:
 
 def _write(folder: Path, found: "list[Identification]", own: dict[str, str]) -> None:
     from lsoftmax.engine.files import cannot_write, write_json
-    from scripts._figures import draw_cmc
+    from scripts._face_curves import draw_cmc
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

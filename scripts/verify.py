@@ -116,7 +116,7 @@ def _write(
     folder: Path, v: "Verification", source: "_pair_source.Source", own: dict[str, str], remarks: list[str]
 ) -> None:
     from lsoftmax.engine.files import cannot_write, write_json
-    from scripts._figures import draw_roc
+    from scripts._face_curves import draw_roc
     from scripts._sheet import draw_worst
 
     try:
