@@ -23,6 +23,12 @@ def split_options(arguments: Sequence[str], own: Sequence[str]) -> tuple[dict[st
     return found, rest
 
 
+def refuse(rest: Sequence[str], own: Sequence[str]) -> None:
+    """ConfigError if options are left that nothing takes."""
+    if rest:
+        raise ConfigError(f"unknown option {rest[0]}; there are {', '.join(f'{key}=' for key in own)}")
+
+
 def whole(own: dict[str, str], key: str, default: int) -> int:
     """The option as an integer >= 1."""
     value = own.get(key, str(default))

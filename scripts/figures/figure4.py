@@ -74,7 +74,7 @@ def _draw_case(axes: Axes, m: int, between: float, ratio: float) -> None:
             f"$W_{k}$", tip, (6 if k == 2 else -6, 2), textcoords="offset points", color=COLORS[k], ha="center"
         )
     low, high = spans[2][1], spans[1][0]
-    gap = Wedge((0, 0), 1.15, low, high, facecolor="0.95", edgecolor="0.75", hatch="....", linewidth=0, label="margin")
+    gap = Wedge((0, 0), 1.15, low, high, color="0.88", linewidth=0, label="margin")
     axes.add_patch(gap)
     boundary = math.radians(decided)
     line = ([0, 1.25 * math.cos(boundary)], [0, 1.25 * math.sin(boundary)])
