@@ -41,6 +41,7 @@ def keep(run: Path, record: Record, what: Wanted, profile: str) -> Path | None:
 
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **_measure(run, what))
+    path(record, profile).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path(record, profile), lambda file: file.write(buffer.getvalue()))
     return path(record, profile)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts import _features, _records, _tables
-from scripts._plan import Cell
+from scripts._plan import Cell, command, note
 from scripts._records import Record
 from scripts.figures import Material, draw
 
@@ -65,16 +65,3 @@ def caption(name: str, profile: str, plan: dict[str, Any], wanted: Sequence[Cell
     said += [f"Recipe `best`, seeds {seeds}{shown}, {len(runs)} of {len(wanted)} runs", _tables.made_with(runs)]
     others = _tables.left_out(wanted, records)
     return ". ".join([*filter(None, said), *([f"Left out: {others} runs on other data"] if others else [])]) + "."
-
-
-def command(kind: str, name: str, profile: str) -> str:
-    return f"python scripts/reproduce.py {kind}={name}" + ("" if profile == "full" else f" profile={profile}")
-
-
-def note(profile: str) -> str:
-    """What a reader of reduced numbers must know."""
-    return (
-        ""
-        if profile == "full"
-        else f"Reduced form `{profile}` (configs/profile/{profile}.yaml): no claim about the paper"
-    )

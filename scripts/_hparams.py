@@ -14,15 +14,20 @@ def write(records: dict[str, Record], profile: str) -> Path | None:
     """An entry for each record that has none yet; None where TensorBoard is missing."""
     try:
         from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard.summary import hparams
     except ImportError:
         return None
     folder = ROOT / "outputs" / "runs" / "hparams" / profile
     for record in records.values():
         entry = folder / _records.stem(record)
         if not entry.exists():
-            writer = SummaryWriter(str(entry))
+            writer: Any = SummaryWriter(str(entry))
             parameters, metrics = hyper_parameters(record), {key: _number(record[key]) for key in METRICS}
-            writer.add_hparams(parameters, metrics, run_name=".")
+            # What add_hparams writes, in one file instead of two.
+            for summary in hparams(parameters, metrics):
+                writer._get_file_writer().add_summary(summary)
+            for key, value in metrics.items():
+                writer.add_scalar(key, value)
             writer.close()
     return folder
 

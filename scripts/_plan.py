@@ -94,3 +94,16 @@ def _of(profile: dict[str, list[str]], column: dict[str, Any]) -> list[str]:
     if entry not in profile:
         raise ConfigError(f"the profile says nothing of {entry}")
     return profile[entry]
+
+
+def command(kind: str, name: str, profile: str) -> str:
+    return f"python scripts/reproduce.py {kind}={name}" + ("" if profile == "full" else f" profile={profile}")
+
+
+def note(profile: str) -> str:
+    """What a reader of reduced numbers must know."""
+    return (
+        ""
+        if profile == "full"
+        else f"Reduced form `{profile}` (configs/profile/{profile}.yaml): no claim about the paper"
+    )

@@ -23,7 +23,7 @@ from typing import Any
 
 from configs.settings import ROOT
 from scripts import _cli, _records
-from scripts._plan import Cell, cells, figure_cells, names, read_figure, read_profile, read_table
+from scripts._plan import Cell, cells, command, figure_cells, names, note, read_figure, read_profile, read_table
 
 OWN = ["profile", "seeds"]
 _NAMES = {"full": "Full size", "small": "Reduced form", "tiny": "Check of the pipeline"}
@@ -55,8 +55,6 @@ def page(parts: Sequence[dict[str, Any]]) -> str:
 
 def part(profile: str, seeds: int) -> dict[str, Any]:
     """All tables and figures of one profile."""
-    from scripts._figures import note
-
     records = _records.read_records(profile)
     return {
         "name": _NAMES.get(profile, profile),
@@ -67,7 +65,7 @@ def part(profile: str, seeds: int) -> dict[str, Any]:
 
 
 def _table(number: str, profile: str, records: dict[str, _records.Record], seeds: int) -> dict[str, Any]:
-    from scripts import _figures, _tables
+    from scripts import _tables
 
     table = read_table(number)
     wanted = list(cells(table, read_profile(profile), seeds))
@@ -78,7 +76,7 @@ def _table(number: str, profile: str, records: dict[str, _records.Record], seeds
     return {
         "name": f"Table {number}",
         "title": table["title"],
-        "command": _figures.command("table", number, profile),
+        "command": command("table", number, profile),
         "columns": [
             {
                 "label": column["label"],
@@ -117,7 +115,7 @@ def _figure(name: str, profile: str, records: dict[str, _records.Record], seeds:
     return {
         "name": f"Figure {name}" if name.isdecimal() else name,
         "title": plan["title"],
-        "command": _figures.command("figure", name, profile),
+        "command": command("figure", name, profile),
         "picture": base64.b64encode(path.read_bytes()).decode() if path.exists() else None,
         "caption": _figures.caption(name, profile, plan, wanted, records),
         "rows": _rows(wanted, records, seeds),

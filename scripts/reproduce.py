@@ -30,7 +30,7 @@ from configs.errors import ConfigError
 from configs.run_directory import run_directory
 from configs.settings import ROOT, compose, identity
 from scripts import _cli, _records
-from scripts._plan import Cell, cells, figure_cells, read_figure, read_profile, read_table
+from scripts._plan import Cell, cells, command, figure_cells, note, read_figure, read_profile, read_table
 
 OWN = ["table", "figure", "seeds", "profile", "budget_minutes", "parallel", "train", "dry_run"]
 
@@ -94,7 +94,9 @@ def _missing(
         if record is None or (
             shown and record["status"] == "finished" and not _features.path(record, profile).exists()
         ):
-            found.setdefault(_key(cell), cell)
+            found[_key(cell)] = (
+                cell  # of recipes that are the same run the last, `best`: it lies where the bare command puts it
+            )
     return list(found.values())
 
 
@@ -156,10 +158,9 @@ def _write_table(number: str, profile: str, table: dict[str, Any], wanted: Seque
     results = _tables.collect(wanted, records)
     folder = _records.results_folder(profile)
     folder.mkdir(parents=True, exist_ok=True)
-    command = f"python scripts/reproduce.py table={number}" + ("" if profile == "full" else f" profile={profile}")
-    note = "" if profile == "full" else f"Reduced form `{profile}`: see configs/profile/{profile}.yaml."
     others = _tables.left_out(wanted, records)
-    write_text(folder / f"table{number}.md", _tables.markdown(table, results, command, note, others))
+    said = command("table", number, profile), f"{note(profile)}." if note(profile) else ""
+    write_text(folder / f"table{number}.md", _tables.markdown(table, results, *said, others))
     write_text(folder / f"table{number}.csv", _tables.comma_separated(table, results))
     return folder / f"table{number}.md"
 
