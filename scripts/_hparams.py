@@ -24,7 +24,7 @@ def write(records: dict[str, Record], profile: str) -> Path | None:
             writer: Any = SummaryWriter(str(entry))
             parameters, metrics = hyper_parameters(record), {key: _number(record[key]) for key in METRICS}
             # What add_hparams writes, in one file instead of two.
-            for summary in hparams(parameters, metrics):
+            for summary in hparams(parameters, metrics):  # type: ignore[no-untyped-call]
                 writer._get_file_writer().add_summary(summary)
             for key, value in metrics.items():
                 writer.add_scalar(key, value)
