@@ -22,7 +22,7 @@ def draw(material: Material) -> Figure:
                 continue
             features, labels = (material.features[place][f"test_{what}"] for what in ("features", "labels"))
             cosines = cosine_matrix(features)
-            image = panel.imshow(cosines, vmin=0, vmax=1, cmap="magma", interpolation="nearest")
+            image = panel.imshow(cosines, vmin=0, vmax=1, cmap="magma", interpolation="none")
             same, other = class_means(cosines, labels)
             panel.set_xlabel(f"mean: same class {same:.2f}, other {other:.2f}")
             middles = [np.flatnonzero(labels == label).mean() for label in range(int(labels.max()) + 1)]
