@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow bench tables lint clean
+.PHONY: help setup train test test-slow bench tables figures report reproduce-small lint clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,7 +33,22 @@ bench: $(STAMP) ## time and memory, side by side with the plain layer; an idle m
 
 tables: $(STAMP) ## write the paper's tables from the committed records, without training
 	@for n in 2 3 4; do $(BIN)/python scripts/reproduce.py table=$$n train=false | tail -n 1; done
-	@$(BIN)/python scripts/reproduce.py table=2 profile=small train=false | tail -n 1
+	@for n in 2 3 4; do $(BIN)/python scripts/reproduce.py table=$$n train=false profile=small | tail -n 1; done
+
+figures: $(STAMP) ## draw the figures from the committed records, without training
+	@for n in psi 4 lr_lambda 2 5 6 7; do $(BIN)/python scripts/reproduce.py figure=$$n train=false | tail -n 1; done
+	@for n in 2 5 6 7; do $(BIN)/python scripts/reproduce.py figure=$$n train=false profile=small | tail -n 1; done
+
+report: tables figures ## one HTML page of all tables and figures: outputs/results/report.html
+	@$(BIN)/python scripts/report.py
+
+# A check that the parts work together, and no claim: one seed, a few hundred images, seconds for each run.
+# OPTIONS go to every run: OPTIONS="data_root=... device=cpu"
+reproduce-small: $(STAMP) ## every table, figure and the report on a CPU in a small form, under 20 minutes on two cores
+	@set -e; for n in table=2 table=3 table=4 figure=2 figure=5 figure=6 figure=7; do \
+		OMP_NUM_THREADS=1 $(BIN)/python scripts/reproduce.py $$n profile=tiny seeds=1 parallel=2 trainer.eval_every=8 $(OPTIONS); done
+	@set -e; for n in figure=psi figure=4 figure=lr_lambda; do $(BIN)/python scripts/reproduce.py $$n profile=tiny; done
+	@$(BIN)/python scripts/report.py profile=tiny seeds=1
 
 lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """key=value options of the scripts, and errors in one line."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,40 @@ def split_options(arguments: Sequence[str], own: Sequence[str]) -> tuple[dict[st
         else:
             rest.append(argument)
     return found, rest
+
+
+def refuse(rest: Sequence[str], own: Sequence[str]) -> None:
+    """ConfigError if options are left that nothing takes."""
+    if rest:
+        raise ConfigError(f"unknown option {rest[0]}; there are {', '.join(f'{key}=' for key in own)}")
+
+
+def whole(own: dict[str, str], key: str, default: int) -> int:
+    """The option as an integer >= 1."""
+    value = own.get(key, str(default))
+    if not value.isdecimal() or int(value) < 1:
+        raise ConfigError(f"{key} must be an integer >= 1, got {value!r}")
+    return int(value)
+
+
+def minutes(own: dict[str, str], key: str) -> float | None:
+    """The option as a number >= 0; None if it is not given."""
+    value = own.get(key)
+    try:
+        number = None if value is None else float(value)
+    except ValueError:
+        number = math.nan
+    if number is not None and not 0 <= number < math.inf:
+        raise ConfigError(f"{key} must be a number >= 0, got {value!r}")
+    return number
+
+
+def flag(own: dict[str, str], key: str, default: bool) -> bool:
+    """The option as true or false."""
+    value = own.get(key, str(default)).lower()
+    if value not in ("true", "false"):
+        raise ConfigError(f"{key} must be true or false, got {own[key]!r}")
+    return value == "true"
 
 
 def main(script: Callable[[list[str]], None], about: str | None) -> int:

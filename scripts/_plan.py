@@ -1,6 +1,6 @@
-"""A table's file -> the runs that fill it."""
+"""A table's or a figure's file -> the runs that fill it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ RECIPES = ("paper", "best")  # Section 5.1 with the authors' lambda; what the ba
 
 @dataclass(frozen=True)
 class Cell:
-    """One run's place in a table."""
+    """One run's place in a table or figure."""
 
     row: str
     column: str
@@ -31,30 +31,43 @@ class Cell:
 
 def read_table(number: str) -> dict[str, Any]:
     """configs/table/NUMBER.yaml. ConfigError if there is none."""
-    path = ROOT / "configs" / "table" / f"{number}.yaml"
-    if not path.exists():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
-        raise ConfigError(f"table={number}: there is no such table; choose one of {known}")
-    return dict(yaml.safe_load(path.read_text()))
+    return _read("table", number)
+
+
+def read_figure(name: str) -> dict[str, Any]:
+    """configs/figure/NAME.yaml. ConfigError if there is none."""
+    return _read("figure", name)
+
+
+def names(kind: str) -> list[str]:
+    """The tables or figures that there are."""
+    return sorted(file.stem for file in (ROOT / "configs" / kind).glob("*.yaml"))
+
+
+def _read(kind: str, name: str) -> dict[str, Any]:
+    if name not in names(kind):
+        raise ConfigError(f"{kind}={name}: there is no such {kind}; choose one of {', '.join(names(kind))}")
+    return dict(yaml.safe_load((ROOT / "configs" / kind / f"{name}.yaml").read_text()))
 
 
 def read_profile(name: str) -> dict[str, list[str]]:
     """Overrides by data set; none for the full size."""
     if name == "full":
         return {}
-    path = ROOT / "configs" / "profile" / f"{name}.yaml"
-    if not path.exists():
-        known = ", ".join(["full", *sorted(file.stem for file in path.parent.glob("*.yaml"))])
+    if name not in names("profile"):
+        known = ", ".join(["full", *names("profile")])
         raise ConfigError(f"profile={name}: there is no such profile; choose one of {known}")
-    return dict(yaml.safe_load(path.read_text()))
+    return dict(yaml.safe_load((ROOT / "configs" / "profile" / f"{name}.yaml").read_text()))
 
 
-def cells(table: dict[str, Any], profile: dict[str, list[str]], seeds: int) -> Iterator[Cell]:
+def cells(
+    plan: dict[str, Any], profile: dict[str, list[str]], seeds: int, recipes: Sequence[str] = RECIPES
+) -> Iterator[Cell]:
     """Every run of the table, the first seed of all rows first, so that a table fills evenly."""
     for seed in range(seeds):
-        for column in table["columns"]:
-            for row in table["rows"]:
-                for recipe in RECIPES:
+        for column in plan["columns"]:
+            for row in plan["rows"]:
+                for recipe in recipes:
                     chosen = column["paper"] if recipe == "paper" else []
                     overrides = [
                         *column["overrides"],
@@ -67,10 +80,30 @@ def cells(table: dict[str, Any], profile: dict[str, list[str]], seeds: int) -> I
                     yield Cell(row["label"], column["label"], recipe, seed, tuple(overrides), settings)
 
 
+def figure_cells(plan: dict[str, Any], profile: dict[str, list[str]], seeds: int) -> list[Cell]:
+    """Every run of the figure, in the recipe `best`; none if it is drawn from formulas."""
+    return list(cells(plan, profile, seeds, ("best",))) if "rows" in plan else []
+
+
 def _of(profile: dict[str, list[str]], column: dict[str, Any]) -> list[str]:
+    """The profile's entry: the one that the column names, else that of its data set."""
     if not profile:
         return []
     [dataset] = [item.partition("=")[2] for item in column["overrides"] if item.startswith("dataset=")]
-    if dataset not in profile:
-        raise ConfigError(f"the profile says nothing of dataset={dataset}")
-    return profile[dataset]
+    entry = column.get("profile", dataset)
+    if entry not in profile:
+        raise ConfigError(f"the profile says nothing of {entry}")
+    return profile[entry]
+
+
+def command(kind: str, name: str, profile: str) -> str:
+    return f"python scripts/reproduce.py {kind}={name}" + ("" if profile == "full" else f" profile={profile}")
+
+
+def note(profile: str) -> str:
+    """What a reader of reduced numbers must know."""
+    return (
+        ""
+        if profile == "full"
+        else f"Reduced form `{profile}` (configs/profile/{profile}.yaml): no claim about the paper"
+    )

@@ -1,4 +1,4 @@
-"""The committed records of finished runs: outputs/results/runs/*.json, small ones apart."""
+"""The records of finished runs: outputs/results/runs/*.json (committed), those of a profile apart."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,14 @@ from configs.settings import ROOT
 Record = dict[str, Any]
 
 
+def results_folder(profile: str) -> Path:
+    """Where tables, figures and the report of this profile lie: a check of the pipeline is not among the results."""
+    places = {"full": "results", "tiny": "small_check"}
+    return ROOT / "outputs" / places.get(profile, f"results/{profile}")
+
+
 def folder(profile: str) -> Path:
-    results = ROOT / "outputs" / "results"
-    return results / "runs" if profile == "full" else results / profile / "runs"
+    return results_folder(profile) / "runs"
 
 
 def read_records(profile: str) -> dict[str, Record]:
@@ -27,14 +32,17 @@ def keep(record: Record, profile: str) -> Path:
     """Write the record where the tables look for it."""
     from lsoftmax.engine.files import write_json
 
+    path = folder(profile) / f"{stem(record)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+    return path
+
+
+def stem(record: Record) -> str:
+    """The name of the record's files, which says what it is and is its own."""
     loss = record["loss"]
     margin = f"_m{loss['m']}" if "m" in loss else ""
-    name = (
-        f"{record['dataset']['name']}_{loss['name']}{margin}_seed{record['seed']}_{record['config_sha256'][:10]}.json"
-    )
-    folder(profile).mkdir(parents=True, exist_ok=True)
-    write_json(folder(profile) / name, record)
-    return folder(profile) / name
+    return f"{record['dataset']['name']}_{loss['name']}{margin}_seed{record['seed']}_{record['config_sha256'][:10]}"
 
 
 def verdict(record: Record) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lsoftmax.engine.folder import identity_sha256
 from lsoftmax.metrics import PairedDifference, paired_difference
+from scripts._known_data import expected_sha256
 from scripts._plan import RECIPES, Cell
 from scripts._records import Record, verdict
 
@@ -19,26 +20,50 @@ Results = dict[tuple[str, str, str], list[Record]]  # (row, column, recipe) -> t
 
 
 def collect(cells: Sequence[Cell], records: dict[str, Record]) -> Results:
-    """Only records of exactly what the table asks for count, and in a column only those on the same data."""
+    """Only records of exactly what the table asks for count, and of those only the ones on the column's data.
+
+    These are the published files' where their digest is known (`_known_data`), else those of most of its records.
+    """
+    asked = _asked(cells, records)
+    data = _data_of_columns(cells, asked)
+    return {place: [run for run in runs if run["dataset_sha256"] == data[place[1]]] for place, runs in asked.items()}
+
+
+def left_out(cells: Sequence[Cell], records: dict[str, Record]) -> int:
+    """How many records of what the table asks for are on other data."""
+    asked = {run["config_sha256"] for runs in _asked(cells, records).values() for run in runs}
+    return len(asked - {run["config_sha256"] for runs in collect(cells, records).values() for run in runs})
+
+
+def _asked(cells: Sequence[Cell], records: dict[str, Record]) -> Results:
     found: Results = {}
     for cell in cells:
         record = records.get(identity_sha256(cell.identity))
         found.setdefault((cell.row, cell.column, cell.recipe), []).extend([record] if record else [])
-    for column in {column for _, column, _ in found}:
-        runs = [run for (_, place, _), there in found.items() if place == column for run in there]
-        data = Counter(run["dataset_sha256"] for run in runs).most_common(1)
-        for key in found:
-            if key[1] == column:
-                found[key] = [run for run in found[key] if run["dataset_sha256"] == data[0][0]]
     return found
 
 
-def markdown(table: dict[str, Any], results: Results, command: str, note: str) -> str:
-    """The whole table, with the command that fills it and where the numbers come from."""
+def _data_of_columns(cells: Sequence[Cell], asked: Results) -> dict[str, str | None]:
+    data = {cell.column: expected_sha256(cell.identity["dataset"]) for cell in cells}
+    for column, known in data.items():
+        if known is None:
+            runs = [run for place, there in asked.items() if place[1] == column for run in there]
+            counts = Counter(run["dataset_sha256"] for run in runs).most_common(1)
+            data[column] = counts[0][0] if counts else None
+    return data
+
+
+def markdown(table: dict[str, Any], results: Results, command: str, note: str, others: int = 0) -> str:
+    """The whole table, with the command that fills it and where the numbers come from.
+
+    others: records on other data, which are left out.
+    """
     lines = [f"# {table['title']}", "", f"`{command}`", "", *([note, ""] if note else [])]
     for column in table["columns"]:
         lines += [f"## {column['label']}", "", *_column(table, column["label"], results), ""]
-    lines += _provenance([record for runs in results.values() for record in runs])
+    lines += provenance([record for runs in results.values() for record in runs])
+    if others:
+        lines += ["", f"Left out: {others} records of runs on other data."]
     return "\n".join(lines) + "\n"
 
 
@@ -149,9 +174,20 @@ def _number(value: float | None) -> str:
     return "N/A" if value is None else f"{value:.2f}"
 
 
-def _provenance(runs: list[Record]) -> list[str]:
+def provenance(runs: list[Record]) -> list[str]:
+    """What the numbers mean and where they come from, in Markdown lines."""
     if not runs:
         return ["No run of this table has been made yet."]
+    meaning = (
+        "Test error of the last step in percent, mean ± standard deviation (runs). `difference` is ours minus the "
+        "paper's; `against softmax` ours minus our softmax on the same test images, with a bootstrap's 95 % interval "
+        "over seeds and images. `paper` is Section 5.1 with the authors' lambda, `best` what the bare command runs."
+    )
+    return [meaning, "", f"{made_with(runs)}."]
+
+
+def made_with(runs: list[Record]) -> str:
+    """Hardware, versions, precision, data and time of the runs, in one line."""
     seconds = sum(run["seconds"] for run in {run["config_sha256"]: run for run in runs}.values())
     parts = {
         "device": {f"{run['device']}, {run['threads']} threads" for run in runs},
@@ -161,9 +197,4 @@ def _provenance(runs: list[Record]) -> list[str]:
         "code": {str(run["versions"]["git"]) for run in runs},
     }
     said = "; ".join(f"{name} {', '.join(sorted(values))}" for name, values in parts.items())
-    meaning = (
-        "Test error of the last step in percent, mean ± standard deviation (runs). `difference` is ours minus the "
-        "paper's; `against softmax` ours minus our softmax on the same test images, with a bootstrap's 95 % interval "
-        "over seeds and images. `paper` is Section 5.1 with the authors' lambda, `best` what the bare command runs."
-    )
-    return [meaning, "", f"{said}; {seconds / 3600:.2f} hours in all."]
+    return f"{said}; {seconds / 3600:.2f} hours in all"

@@ -45,23 +45,15 @@ def plot_schedule(arguments: list[str]) -> None:
 
 
 def _draw(out: Path, rates: list[float], lambdas: list[float], title: str) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (above, below) = pyplot.subplots(2, 1, sharex=True, figsize=(6.4, 4.8), layout="constrained")
-    above.set_title(title)
-    above.plot(rates, drawstyle="steps-post")
-    above.set(yscale="log", ylabel="learning rate")
-    below.plot(lambdas, color="tab:red")
-    # Lambda may end at 0, which a logarithm cannot show: linear below a thousandth.
-    below.set_yscale("symlog", linthresh=1e-3)
-    below.set(ylabel="lambda", xlabel="step", xlim=(0, len(rates)), ylim=(0, None))
-    for level in (10, 1, 0.1):
-        below.axhline(level, color="0.8", linewidth=0.8, zorder=0)
-    for axes in (above, below):
-        axes.grid(axis="x", color="0.9")
+    try:
+        from scripts.figures import style
+        from scripts.figures.lr_lambda import draw_pair
+    except ImportError as error:
+        raise ConfigError("nothing was drawn: matplotlib is missing (pip install matplotlib)") from error
+    with style.applied():
+        figure, [[above], [below]] = style.panels(2, 1, 6.4, 4.8, sharex=True)
+        above.set_title(title)
+        draw_pair(above, below, rates, lambdas)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, dpi=150)

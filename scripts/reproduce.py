@@ -1,26 +1,26 @@
-"""Fill a table of the paper: run what is missing, skip what is done, write the table.
+"""Fill a table or draw a figure of the paper: run what is missing, skip what is done, write the result.
 
     python scripts/reproduce.py table=3
-    python scripts/reproduce.py table=2 profile=small seeds=3 budget_minutes=60
+    python scripts/reproduce.py figure=2 profile=small seeds=1
     python scripts/reproduce.py table=3 dry_run=true
 
 table=           2, 3, 4: configs/table/N.yaml
+figure=          2, 4, 5, 6, 7, psi, lr_lambda: configs/figure/N.yaml
 seeds=           runs of each row (3)
-profile=         full, or small: a reduced form for a CPU (configs/profile/small.yaml)
+profile=         full; small: a reduced form for a CPU; tiny: a check in seconds (configs/profile/)
 budget_minutes=  stop by then; a run that is cut goes on from its checkpoint the next time
 parallel=        so many runs at once (1)
-train=           false only writes the table from the records there are (make tables)
+train=           false only writes table or figure from the records there are (make tables, make figures)
 dry_run=         true lists what is missing and what it would take
 Further options go to every run, as long as they do not change what it is: device=, data_root=, trainer.*, ...
 
-Each finished run leaves a record in outputs/results/ (commit it); tables are made of records alone.
+Each finished run leaves a record in outputs/results/ (commit it); tables and figures are made of records alone.
 """
 
 import _root  # noqa: F401
 
 # isort: split
 
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,69 +30,99 @@ from configs.errors import ConfigError
 from configs.run_directory import run_directory
 from configs.settings import ROOT, compose, identity
 from scripts import _cli, _records
-from scripts._plan import Cell, cells, read_profile, read_table
-from scripts._runs import Budget, run_all
+from scripts._plan import Cell, cells, command, figure_cells, note, read_figure, read_profile, read_table
 
-OWN = ["table", "seeds", "profile", "budget_minutes", "parallel", "train", "dry_run"]
+OWN = ["table", "figure", "seeds", "profile", "budget_minutes", "parallel", "train", "dry_run"]
 
 
 def reproduce(arguments: list[str]) -> None:
     """See above."""
     own, extra = _cli.split_options(arguments, OWN)
-    if "table" not in own:
-        raise ConfigError("say which table: table=2, 3 or 4")
-    profile, table = own.get("profile", "full"), read_table(own["table"])
-    parallel, minutes = _whole(own, "parallel", 1), _minutes(own)
-    dry_run, trains = _flag(own, "dry_run", False), _flag(own, "train", True)
-    wanted = list(cells(table, read_profile(profile), _whole(own, "seeds", 3)))
-    _check_extra(wanted[0], extra)
+    if ("table" in own) == ("figure" in own):
+        raise ConfigError("say which one: table=2, 3 or 4; or figure=2, 4, 5, 6, 7, psi or lr_lambda")
+    profile, seeds = own.get("profile", "full"), _cli.whole(own, "seeds", 3)
+    parallel, minutes = _cli.whole(own, "parallel", 1), _cli.minutes(own, "budget_minutes")
+    dry_run, trains = _cli.flag(own, "dry_run", False), _cli.flag(own, "train", True)
+    if "table" in own:
+        plan = read_table(own["table"])
+        wanted = list(cells(plan, read_profile(profile), seeds))
+    else:
+        plan = read_figure(own["figure"])
+        wanted = figure_cells(plan, read_profile(profile), seeds)
+    _check_extra(wanted, extra)
 
-    from lsoftmax.engine.folder import identity_sha256  # torch, after the options were checked
-    from lsoftmax.errors import UserError
+    from lsoftmax.errors import UserError  # torch, after the options were checked
+    from scripts import _runs
 
     records = _records.read_records(profile)
-    missing = {identity_sha256(cell.identity): cell for cell in wanted}
-    missing = {key: cell for key, cell in missing.items() if key not in records}
-    print(_overview(table["title"], wanted, list(missing.values()), records))
+    missing = _missing(plan, wanted, records, profile)
+    print(_overview(plan["title"], wanted, missing, records))
     if dry_run:
         return
     failed: list[Path] = []
-    if trains:
-        for result in run_all(_commands(list(missing.values()), extra), Budget(minutes), parallel, failed):
-            print(f"record   {_records.keep(result, profile).relative_to(ROOT)}")
-    print(f"table    {_write(own['table'], profile, table, wanted).relative_to(ROOT)}")
+    if trains and missing:
+        features = _features_wanted(profile)
+        runs = _commands(missing, extra)
+        folders = {key: folder for key, (_, folder) in zip(map(_key, missing), runs, strict=True)}
+        for result in _runs.run_all(runs, _runs.Budget(minutes), parallel, failed):
+            _keep(result, profile, folders[result["config_sha256"]], features)
+    if "table" in own:
+        print(f"table    {_write_table(own['table'], profile, plan, wanted).relative_to(ROOT)}")
+    else:
+        print(_draw(own["figure"], profile, plan, wanted))
+    _show_in_tensorboard(profile)
     if failed:
         raise UserError(f"{len(failed)} of the runs failed: {', '.join(map(str, failed))}")
 
 
-def _whole(own: dict[str, str], key: str, default: int) -> int:
-    value = own.get(key, str(default))
-    if not value.isdecimal() or int(value) < 1:
-        raise ConfigError(f"{key} must be an integer >= 1, got {value!r}")
-    return int(value)
+def _key(cell: Cell) -> str:
+    from lsoftmax.engine.folder import identity_sha256
+
+    return identity_sha256(cell.identity)
 
 
-def _minutes(own: dict[str, str]) -> float | None:
-    value = own.get("budget_minutes")
-    try:
-        minutes = None if value is None else float(value)
-    except ValueError:
-        minutes = math.nan
-    if minutes is not None and not 0 <= minutes < math.inf:
-        raise ConfigError(f"budget_minutes must be a number >= 0, got {value!r}")
-    return minutes
+def _missing(
+    plan: dict[str, Any], wanted: Sequence[Cell], records: dict[str, _records.Record], profile: str
+) -> list[Cell]:
+    """One cell for each run that has no record, or whose record lacks the features that the figure shows."""
+    from scripts import _features
+
+    found: dict[str, Cell] = {}
+    for cell in wanted:
+        record = records.get(_key(cell))
+        shown = "features" in plan and cell.seed == 0
+        if record is None or (
+            shown and record["status"] == "finished" and not _features.path(record, profile).exists()
+        ):
+            found[_key(cell)] = (
+                cell  # of recipes that are the same run the last, `best`: it lies where the bare command puts it
+            )
+    return list(found.values())
 
 
-def _flag(own: dict[str, str], key: str, default: bool) -> bool:
-    value = own.get(key, str(default)).lower()
-    if value not in ("true", "false"):
-        raise ConfigError(f"{key} must be true or false, got {own[key]!r}")
-    return value == "true"
+def _features_wanted(profile: str) -> dict[str, Any]:
+    """By config_sha256: what to keep of the features of runs that some figure shows."""
+    from lsoftmax.engine.folder import identity_sha256
+    from scripts import _features
+
+    return {identity_sha256(what): features for what, features in _features.wanted(read_profile(profile))}
 
 
-def _check_extra(cell: Cell, extra: list[str]) -> None:
+def _keep(result: _records.Record, profile: str, folder: Path, features: dict[str, Any]) -> None:
+    from scripts import _features
+
+    print(f"record   {_records.keep(result, profile).relative_to(ROOT)}")
+    if result["config_sha256"] in features:
+        kept = _features.keep(folder, result, features[result["config_sha256"]], profile)
+        if kept is not None:
+            print(f"features {kept.relative_to(ROOT)}")
+
+
+def _check_extra(wanted: Sequence[Cell], extra: list[str]) -> None:
     """Options for every run may say how it is executed, not what it is."""
-    if identity(compose([*cell.overrides, *extra])) != cell.identity:
+    if not wanted and extra:
+        raise ConfigError(f"{' '.join(extra)}: this figure is drawn from formulas, there is nothing to run")
+    if wanted and identity(compose([*wanted[0].overrides, *extra])) != wanted[0].identity:
         raise ConfigError(f"{' '.join(extra)}: these would make other runs than the table's")
 
 
@@ -120,18 +150,37 @@ def _overview(title: str, wanted: Sequence[Cell], missing: Sequence[Cell], recor
     return "\n".join(lines)
 
 
-def _write(number: str, profile: str, table: dict[str, Any], wanted: Sequence[Cell]) -> Path:
+def _write_table(number: str, profile: str, table: dict[str, Any], wanted: Sequence[Cell]) -> Path:
     from lsoftmax.engine.files import write_text
     from scripts import _tables
 
-    results = _tables.collect(wanted, _records.read_records(profile))
-    folder = _records.folder(profile).parent
+    records = _records.read_records(profile)
+    results = _tables.collect(wanted, records)
+    folder = _records.results_folder(profile)
     folder.mkdir(parents=True, exist_ok=True)
-    command = f"python scripts/reproduce.py table={number}" + ("" if profile == "full" else f" profile={profile}")
-    note = "" if profile == "full" else f"Reduced form `{profile}`: see configs/profile/{profile}.yaml."
-    write_text(folder / f"table{number}.md", _tables.markdown(table, results, command, note))
+    others = _tables.left_out(wanted, records)
+    said = command("table", number, profile), f"{note(profile)}." if note(profile) else ""
+    write_text(folder / f"table{number}.md", _tables.markdown(table, results, *said, others))
     write_text(folder / f"table{number}.csv", _tables.comma_separated(table, results))
     return folder / f"table{number}.md"
+
+
+def _draw(name: str, profile: str, plan: dict[str, Any], wanted: Sequence[Cell]) -> str:
+    """What there is to say about it."""
+    from scripts import _figures
+
+    if not _figures.can_draw():
+        return "figure   not drawn: matplotlib is missing (pip install matplotlib); the records are kept"
+    path = _figures.write(name, profile, plan, wanted, _records.read_records(profile))
+    return f"figure   {path.relative_to(ROOT)}, .svg"
+
+
+def _show_in_tensorboard(profile: str) -> None:
+    from scripts import _hparams
+
+    records = _records.read_records(profile)
+    if records and _hparams.write(records, profile) is None:
+        print("hparams  not written: tensorboard is missing")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 import train
 from configs.settings import compose, identity
 from lsoftmax.engine.folder import identity_sha256
+from scripts._known_data import expected_sha256
 
 
 class Said(NamedTuple):
@@ -68,13 +69,15 @@ def made_up() -> Callable[..., dict]:
             "train_error": 0.0,
             "val_error": None,
         }
-        data = {
+        data: dict[str, Any] = {
+            "curve": [],
             "wrong": None if wrong is None else list(wrong),
             "predicted_classes": 10,
             "num_classes": 10,
             "test_images": 100,
         }
-        how = {"seconds": 360.0, "precision": "fp32", "threads": 2, "device": "Abacus", "dataset_sha256": "d" * 64}
+        pixels = expected_sha256(what["dataset"]) or "d" * 64
+        how = {"seconds": 360.0, "precision": "fp32", "threads": 2, "device": "Abacus", "dataset_sha256": pixels}
         versions = {"python": "3.11.7", "torch": "2.99", "lsoftmax": "0.1.0", "git": "abc123"}
         key = identity_sha256(what)
         return {**what, **run, **data, **how, "versions": versions, "config_sha256": key, **other}
@@ -85,7 +88,7 @@ def made_up() -> Callable[..., dict]:
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """outputs/ of the table runner, in a folder of its own."""
-    for module in ("reproduce", "scripts._records", "configs.run_directory"):
+    for module in ("reproduce", "report", "scripts._records", "scripts._hparams", "configs.run_directory"):
         monkeypatch.setattr(importlib.import_module(module), "ROOT", tmp_path)
     monkeypatch.setattr("os.fsync", lambda descriptor: None)  # no test here cuts the power
     plan = importlib.import_module("scripts._plan")

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 import reproduce
 
 from configs.run_directory import run_directory
-from configs.settings import compose, identity
+from configs.settings import ROOT, compose, identity
 from lsoftmax.engine.folder import identity_sha256
 from scripts import _plan, _records, _runs
 from scripts._plan import cells, read_table
@@ -352,7 +354,10 @@ def test_without_records_the_table_is_all_not_run(script, trained, elsewhere):
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ([], "say which table"),
+        ([], "say which one"),
+        ([*ONCE, "figure=2"], "say which one"),
+        (["figure=3"], "figure=3: there is no such figure; choose one of 2, 4, 5, 6, 7, lr_lambda, psi"),
+        (["figure=psi", "device=cpu"], "nothing to run"),
         (["table=9"], "table=9: there is no such table; choose one of 2, 3, 4"),
         (["table="], "choose one of 2, 3, 4"),
         ([*ONCE, "profile=x"], "profile=x: there is no such profile; choose one of full, small"),
@@ -374,6 +379,108 @@ def test_a_wrong_option_is_one_line_and_starts_nothing(script, trained, elsewher
     said = script("reproduce", *options)
     assert said.code == 2 and said.err.startswith("error: ") and part in said.err and said.err.count("\n") == 1
     assert trained == [] and not elsewhere.exists()
+
+
+# Figures.
+
+DRAWN = ["figure=6", "seeds=1"]
+
+
+def test_a_figure_runs_its_rows_and_is_drawn(script, trained, elsewhere):
+    said = script("reproduce", *DRAWN)
+    assert said.code == 0 and len(trained) == 4 and "figure   outputs/results/figures/figure6.png" in said.out
+    assert {path.suffix for path in (elsewhere / "results" / "figures").iterdir()} == {".png", ".svg"}
+
+
+def test_a_figure_uses_the_runs_of_its_table(script, trained):
+    script("reproduce", "table=4", "seeds=1")
+    trained.clear()
+    assert "0 runs missing" in script("reproduce", *DRAWN).out and trained == []
+
+
+def test_a_figure_of_formulas_is_drawn_without_a_run(script, trained, elsewhere):
+    assert script("reproduce", "figure=psi").code == 0 and trained == []
+    assert (elsewhere / "results" / "figures" / "psi.svg").exists()
+
+
+def test_without_training_a_figure_is_drawn_of_the_records_there_are(script, trained, elsewhere):
+    assert script("reproduce", *DRAWN, "train=false").code == 0 and trained == []
+    assert (elsewhere / "results" / "figures" / "figure6.png").exists()
+
+
+def test_a_figure_that_shows_features_runs_again_what_has_none(script, trained):
+    script("reproduce", "figure=2", "seeds=2")
+    trained.clear()
+    said = script(
+        "reproduce", "figure=2", "seeds=2"
+    )  # the made-up runs leave no weights, and the second seed is not shown
+    assert "4 runs missing" in said.out and all("seed=0" in options for options in trained)
+
+
+def test_a_figure_shows_features_that_were_kept(script, trained, elsewhere, monkeypatch):
+    import numpy as np
+
+    def measure(run, what):
+        names = [f"{part}_{kind}" for part in what["sets"] for kind in ("features", "labels")]
+        return {name: np.ones((10, 2) if "features" in name else 10, np.uint8) for name in names}
+
+    monkeypatch.setattr("scripts._features._is_run_of", lambda run, record: True)
+    monkeypatch.setattr("scripts._features._measure", measure)
+    assert script("reproduce", "figure=2", "seeds=1").out.count("features outputs/results/runs/") == 4
+    assert "0 runs missing" in script("reproduce", "figure=2", "seeds=1", "dry_run=true").out
+
+
+def test_a_run_of_a_table_keeps_the_features_that_a_figure_shows(script, trained, monkeypatch):
+    kept = []
+    monkeypatch.setattr("scripts._features.keep", lambda run, record, what, profile: kept.append(record["loss"]))
+    script("reproduce", "table=4", "seeds=2")
+    assert [(loss["name"], loss.get("m")) for loss in kept] == [("softmax", None), ("lsoftmax", 4)]
+
+
+def test_without_matplotlib_a_figure_is_one_line_and_its_records_are_kept(script, trained, elsewhere, monkeypatch):
+    monkeypatch.setattr("scripts._figures.can_draw", lambda: False)
+    said = script("reproduce", *DRAWN)
+    assert said.code == 0 and said.out.count("matplotlib is missing") == 1
+    assert len(_records.read_records("full")) == 4 and not (elsewhere / "results" / "figures").exists()
+
+
+BARE = """
+import importlib.abc, sys
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in "matplotlib mlxtend torchvision safetensors pandas scipy sklearn".split():
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+sys.path.insert(0, "scripts")
+import importlib.util
+found = importlib.util.find_spec
+def find_spec(name, *more):
+    return None if name == "matplotlib" else found(name, *more)
+importlib.util.find_spec = find_spec
+import reproduce
+from pathlib import Path
+from scripts import _hparams, _records
+for module in (reproduce, _hparams, _records):
+    module.ROOT = Path(sys.argv[1])
+reproduce.reproduce(["table=2", "seeds=1", "train=false"])
+reproduce.reproduce(["figure=2", "seeds=1", "train=false"])
+"""
+
+
+def test_a_bare_environment_writes_tables_and_skips_figures_in_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", BARE, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "table    outputs/results/table2.md" in done.stdout
+    assert done.stdout.count("matplotlib is missing") == 1
+
+
+def test_records_are_shown_in_tensorboard_once(filled, script, elsewhere):
+    entries = sorted((elsewhere / "runs" / "hparams" / "full").iterdir())
+    assert [path.name for path in entries] == sorted(map(_records.stem, _records.read_records("full").values()))
+    script("reproduce", *ONCE)
+    assert all(len(list(entry.iterdir())) == 1 for entry in entries)
 
 
 def test_help_says_what_it_is_for(script):

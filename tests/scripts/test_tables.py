@@ -4,6 +4,7 @@ import csv
 import functools
 import io
 import json
+import os
 import re
 import statistics
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+import data
 from configs import settings as configuration
 from configs.settings import identity
 from lsoftmax.engine.folder import identity_sha256
 from lsoftmax.metrics import paired_difference
-from scripts import _records, _tables
+from scripts import _known_data, _records, _tables
+from scripts._known_data import expected_sha256
 from scripts._plan import RECIPES, cells, read_profile, read_table
 
 TABLES = {"2": "table2_mnist_error", "3": "table3_cifar10_error", "4": "table4_cifar100_error"}
@@ -123,7 +126,7 @@ def decay_over_the_run(schedule) -> float:
 
 def test_the_profile_knows_all_data_sets_of_the_tables():
     columns = [column["label"].lower() for number in TABLES for column in read_table(number)["columns"]]
-    assert sorted(read_profile("small")) == sorted(columns) == sorted(SMALL)
+    assert sorted(columns) == sorted(SMALL) and set(SMALL) <= set(read_profile("small"))
 
 
 @pytest.mark.parametrize("dataset", SMALL)
@@ -237,6 +240,47 @@ def test_recipes_that_are_the_same_run_share_its_record(wanted, made_up):
 def test_runs_on_other_data_are_not_averaged_with_the_rest(table, wanted, runs):
     records = runs("Softmax", {"wrong": range(5)}, {"wrong": range(50), "dataset_sha256": "e" * 64})
     assert "27.50" not in _tables.markdown(table, _tables.collect(wanted, records), "", "")
+
+
+def test_the_table_counts_the_runs_on_other_data_that_it_leaves_out(table, wanted, runs):
+    other = {"dataset_sha256": "e" * 64}
+    records = {**runs("Softmax", {}, {}, other), **runs("L-Softmax (m=4)", other)}
+    assert _tables.left_out(wanted, records) == 2
+    text = _tables.markdown(table, _tables.collect(wanted, records), "", "", _tables.left_out(wanted, records))
+    assert "Left out: 2 records of runs on other data." in text
+
+
+def test_nothing_is_said_of_left_out_runs_where_there_are_none(table, wanted, runs):
+    records = runs("Softmax", {}, {})
+    assert _tables.left_out(wanted, records) == 0
+    assert "Left out" not in _tables.markdown(table, _tables.collect(wanted, records), "", "", 0)
+
+
+@pytest.mark.parametrize(("known", "counts"), [(True, 1), (False, 0)])
+def test_of_a_known_data_set_no_majority_of_others_counts(elsewhere, made_up, known, counts):
+    wanted = [cell for cell in cells(read_table("2"), {}, 3, ("best",)) if cell.row == "Softmax"]
+    shas = [{"dataset_sha256": "e" * 64}] * 2 + [{} if known else {"dataset_sha256": "e" * 64}]
+    runs = [made_up(cell.settings, **sha) for cell, sha in zip(wanted, shas, strict=True)]
+    results = _tables.collect(wanted, {run["config_sha256"]: run for run in runs})
+    assert len(results["Softmax", "MNIST", "best"]) == counts
+
+
+@pytest.mark.parametrize("validation", [0, 5000])
+def test_augmentation_changes_no_data_and_a_validation_split_does(validation):
+    plain, plus = (identity(composed([f"dataset={name}", f"dataset.validation={validation}"])) for name in SMALL[1:3])
+    known = expected_sha256(plain["dataset"])
+    assert known == expected_sha256(plus["dataset"]) and (known is None) == (validation > 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", _known_data._SHA256, ids=str)
+def test_the_known_digests_are_those_of_the_published_files(key):
+    root = os.environ.get("LSOFTMAX_DATA")
+    if root is None:
+        pytest.skip("LSOFTMAX_DATA is not set")
+    name, images, classes = key
+    splits = data.load(name, root, download=False, train_images=images, classes=classes)
+    assert splits.sha256() == _known_data._SHA256[key]
 
 
 def test_runs_on_other_data_are_not_compared_image_by_image(table, wanted, runs):

@@ -1,0 +1,67 @@
+"""Records -> a figure's PNG and SVG, with a caption that says what it shows and where it comes from."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scripts import _features, _records, _tables
+from scripts._plan import Cell, command, note
+from scripts._records import Record
+from scripts.figures import Material, draw
+
+
+def can_draw() -> bool:
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def folder(profile: str) -> Path:
+    return _records.results_folder(profile) / "figures"
+
+
+def paths(name: str, profile: str) -> dict[str, Path]:
+    """Where the figure lies, by kind of file."""
+    stem = f"figure{name}" if name.isdecimal() else name
+    return {kind: folder(profile) / f"{stem}.{kind}" for kind in ("png", "svg")}
+
+
+def write(name: str, profile: str, plan: dict[str, Any], wanted: Sequence[Cell], records: dict[str, Record]) -> Path:
+    """Both files; the PNG's path. ImportError where matplotlib is missing."""
+    from lsoftmax.engine.files import write_atomically
+    from scripts.figures import style
+
+    figure = draw(name, material(plan, profile, wanted, records))
+    contents = style.written(figure, caption(name, profile, plan, wanted, records))
+    folder(profile).mkdir(parents=True, exist_ok=True)
+    for kind, content in contents.items():
+        write_atomically(paths(name, profile)[kind], lambda file, content=content: file.write(content))  # type: ignore[misc]
+    return paths(name, profile)["png"]
+
+
+def material(plan: dict[str, Any], profile: str, wanted: Sequence[Cell], records: dict[str, Record]) -> Material:
+    """The records of exactly what the figure asks for, and the features of the first seed where it shows them."""
+    results = _tables.collect(wanted, records)
+    runs = {(row, column): found for (row, column, _), found in results.items()}
+    features = {}
+    if "features" in plan:
+        for place, found in runs.items():
+            kept = _features.read(found[0], profile) if found and found[0]["seed"] == 0 else None
+            if kept is not None:
+                features[place] = kept
+    return Material(plan, runs, features)
+
+
+def caption(name: str, profile: str, plan: dict[str, Any], wanted: Sequence[Cell], records: dict[str, Record]) -> str:
+    """Title, command, seeds, how it was made."""
+    said = [plan["title"], command("figure", name, profile)]
+    runs = [run for found in _tables.collect(wanted, records).values() for run in found]
+    if not wanted:
+        return ". ".join([*said, "Drawn from the formulas"]) + "."
+    said.append(note(profile))
+    if not runs:
+        return ". ".join([*filter(None, said), "No run has been made yet"]) + "."
+    seeds = ", ".join(str(seed) for seed in sorted({run["seed"] for run in runs}))
+    shown = " (features: seed 0)" if "features" in plan else ""
+    said += [f"Recipe `best`, seeds {seeds}{shown}, {len(runs)} of {len(wanted)} runs", _tables.made_with(runs)]
+    others = _tables.left_out(wanted, records)
+    return ". ".join([*filter(None, said), *([f"Left out: {others} runs on other data"] if others else [])]) + "."

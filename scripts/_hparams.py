@@ -1,0 +1,50 @@
+"""TensorBoard's hyper-parameter view of the records: tensorboard --logdir outputs/runs/hparams."""
+
+from pathlib import Path
+from typing import Any
+
+from configs.settings import ROOT
+from scripts import _records
+from scripts._records import Record
+
+METRICS = ("test_error", "train_error")  # percent
+
+
+def write(records: dict[str, Record], profile: str) -> Path | None:
+    """An entry for each record that has none yet; None where TensorBoard is missing."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard.summary import hparams
+    except ImportError:
+        return None
+    folder = ROOT / "outputs" / "runs" / "hparams" / profile
+    for record in records.values():
+        entry = folder / _records.stem(record)
+        if not entry.exists():
+            writer: Any = SummaryWriter(str(entry))
+            parameters, metrics = hyper_parameters(record), {key: _number(record[key]) for key in METRICS}
+            # What add_hparams writes, in one file instead of two.
+            for summary in hparams(parameters, metrics):  # type: ignore[no-untyped-call]
+                writer._get_file_writer().add_summary(summary)
+            for key, value in metrics.items():
+                writer.add_scalar(key, value)
+            writer.close()
+    return folder
+
+
+def hyper_parameters(record: Record) -> dict[str, str | int | float | bool]:
+    """What was asked, on one level: schedule.lr.base, loss.m, ...; what TensorBoard has no type for, as text."""
+    asked = {key: record[key] for key in ("dataset", "model", "loss", "schedule", "seed")}
+    flat = dict(_flat(asked, ""))
+    return {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in flat.items()}
+
+
+def _flat(value: Any, prefix: str) -> list[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        return [(prefix, value)]
+    return [leaf for key, child in value.items() for leaf in _flat(child, f"{prefix}.{key}" if prefix else key)]
+
+
+def _number(value: float | None) -> float:
+    """A diverged run has no error: nan, which TensorBoard shows as such."""
+    return float("nan") if value is None else value

@@ -1,0 +1,145 @@
+"""One HTML page with all tables and figures, their commands and the state of every row; nothing is trained.
+
+    python scripts/report.py
+    python scripts/report.py profile=tiny seeds=1
+
+profile=   full, small or tiny alone; without it full and small, in outputs/results/report.html
+seeds=     runs that a row should have (3)
+
+The page holds its figures: one file, to be opened or sent as it is.
+"""
+
+import _root  # noqa: F401
+
+# isort: split
+
+import base64
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from configs.settings import ROOT
+from scripts import _cli, _records
+from scripts._plan import Cell, cells, command, figure_cells, names, note, read_figure, read_profile, read_table
+
+OWN = ["profile", "seeds"]
+_NAMES = {"full": "Full size", "small": "Reduced form", "tiny": "Check of the pipeline"}
+
+
+def report(arguments: list[str]) -> None:
+    """See above."""
+    own, rest = _cli.split_options(arguments, OWN)
+    _cli.refuse(rest, OWN)
+    profiles, seeds = [own["profile"]] if "profile" in own else ["full", "small"], _cli.whole(own, "seeds", 3)
+    for profile in profiles:
+        read_profile(profile)  # exists
+
+    from lsoftmax.engine.files import write_text
+
+    path = _records.results_folder(profiles[0]) / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, page([part(profile, seeds) for profile in profiles]))
+    print(f"report   {path.relative_to(ROOT)}")
+
+
+def page(parts: Sequence[dict[str, Any]]) -> str:
+    """The whole page of these parts."""
+    from jinja2 import Environment, StrictUndefined  # comes with torch
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string((Path(__file__).parent / "report.html.jinja").read_text()).render(parts=parts)
+
+
+def part(profile: str, seeds: int) -> dict[str, Any]:
+    """All tables and figures of one profile."""
+    records = _records.read_records(profile)
+    return {
+        "name": _NAMES.get(profile, profile),
+        "note": note(profile) or "The paper's networks, data and number of steps.",
+        "tables": [_table(number, profile, records, seeds) for number in names("table")],
+        "figures": [_figure(name, profile, records, seeds) for name in names("figure")],
+    }
+
+
+def _table(number: str, profile: str, records: dict[str, _records.Record], seeds: int) -> dict[str, Any]:
+    from scripts import _tables
+
+    table = read_table(number)
+    wanted = list(cells(table, read_profile(profile), seeds))
+    results = _tables.collect(wanted, records)
+    lines = list(csv.DictReader(io.StringIO(_tables.comma_separated(table, results))))
+    runs = [run for found in results.values() for run in found]
+    others = _tables.left_out(wanted, records)
+    return {
+        "name": f"Table {number}",
+        "title": table["title"],
+        "command": command("table", number, profile),
+        "columns": [
+            {
+                "label": column["label"],
+                "lines": [_line(line, seeds) for line in lines if line["column"] == column["label"]],
+            }
+            for column in table["columns"]
+        ],
+        "origin": (_tables.made_with(runs) + "." if runs else "No run of this table has been made yet.")
+        + (f" Left out: {others} records of runs on other data." if others else ""),
+    }
+
+
+def _line(line: dict[str, str], seeds: int) -> dict[str, Any]:
+    """A line of the table's CSV as the page shows it."""
+    failed = [f"{line[word]} {word}" for word in ("diverged", "collapsed") if line[word] not in ("", "0")]
+    spread = f" ± {float(line['std']):.2f}" if line["std"] else ""
+    interval = f" [{_signed(line['low'])}, {_signed(line['high'])}]" if line["low"] else ""
+    made = int(line["n"] or 0) + int(line["diverged"] or 0)
+    return {
+        "method": line["method"],
+        "recipe": line["recipe"],
+        "paper": f"{float(line['paper']):.2f}" if line["paper"] else "N/A",
+        "ours": f"{float(line['mean']):.2f}{spread}" if line["mean"] else "",
+        "difference": _signed(line["difference"]),
+        "against": _signed(line["against_softmax"]) + interval,
+        "state": ", ".join([state(made, seeds), *failed]) if line["recipe"] else "",
+    }
+
+
+def _figure(name: str, profile: str, records: dict[str, _records.Record], seeds: int) -> dict[str, Any]:
+    from scripts import _figures
+
+    plan = read_figure(name)
+    wanted = figure_cells(plan, read_profile(profile), seeds)
+    path = _figures.paths(name, profile)["svg"]
+    return {
+        "name": f"Figure {name}" if name.isdecimal() else name,
+        "title": plan["title"],
+        "command": command("figure", name, profile),
+        "picture": base64.b64encode(path.read_bytes()).decode() if path.exists() else None,
+        "caption": _figures.caption(name, profile, plan, wanted, records),
+        "rows": _rows(wanted, records, seeds),
+    }
+
+
+def _rows(wanted: Sequence[Cell], records: dict[str, _records.Record], seeds: int) -> list[dict[str, str]]:
+    from scripts import _tables
+
+    results = _tables.collect(wanted, records)
+    return [
+        {"label": f"{column}, {row}", "state": state(len(runs), seeds)} for (row, column, _), runs in results.items()
+    ]
+
+
+def state(made: int, seeds: int) -> str:
+    """done 2/3, not run"""
+    return f"done {made}/{seeds}" if made else "not run"
+
+
+def _signed(value: str) -> str:
+    """No sign at nothing: -0.00 would read as better."""
+    return "" if not value else "0.00" if abs(float(value)) < 0.005 else f"{float(value):+.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(_cli.main(report, __doc__))

@@ -1,0 +1,145 @@
+"""scripts/report.py: one page that holds everything, with the state of every row."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import pytest
+import report
+
+from scripts import _figures, _records
+from scripts._plan import cells, names, read_profile, read_table
+
+VOID = {"meta", "img", "br", "link"}
+
+
+class Page(HTMLParser):
+    """Texts of the cells by row, addresses of pictures; AssertionError where a tag is closed that is not open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.addresses: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        self.addresses += [value for key, value in attributes if key in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if any(tag in ("td", "th") for tag in self.open):
+            self.rows[-1][-1] += data
+
+    def lines(self, method: str) -> list[list[str]]:
+        return [row for row in self.rows if row[0] == method]
+
+
+@pytest.fixture
+def page(script, elsewhere):
+    """page(option, ...) -> the page that is written."""
+
+    def write(*options: str) -> Page:
+        assert script("report", *options).code == 0
+        [path] = elsewhere.glob("*/report.html")
+        return Page(path.read_text())
+
+    return write
+
+
+@pytest.fixture
+def kept(made_up, elsewhere):
+    """Records of Table 2 at full size: two seeds of softmax, a diverged run of m = 4."""
+    for cell in cells(read_table("2"), {}, 2, ("best",)):
+        if cell.row == "Softmax":
+            _records.keep(made_up(cell.settings, range(3 + cell.seed)), "full")
+        elif cell.row == "L-Softmax (m=4)" and cell.seed == 0:
+            _records.keep(made_up(cell.settings, None, status="diverged", test_error=None, train_error=None), "full")
+
+
+STATE, OURS = 3, 4
+
+
+def test_without_records_every_row_is_not_run(page):
+    states = {row[STATE] for row in page("profile=full").rows if row[2] in ("paper", "best")}
+    assert states == {"not run"}
+
+
+def test_every_row_of_every_table_stands_in_the_page(page):
+    rows = page("profile=full").rows
+    for number in names("table"):
+        table = read_table(number)
+        for row in (*table["published"], *table["rows"]):
+            assert any(line[0] == row["label"] for line in rows), row["label"]
+
+
+def test_a_row_says_its_numbers_and_how_many_runs_there_are(page, kept):
+    line = page("profile=full").lines("Softmax")[1]
+    assert line[:4] == ["Softmax", "0.40", "best", "done 2/3"] and line[OURS].startswith("3.50 ± 0.71")
+
+
+def test_a_diverged_run_is_done_and_said(page, kept):
+    line = page("profile=full").lines("L-Softmax (m=4)")[1]
+    assert line[STATE] == "done 1/3, 1 diverged" and line[OURS] == ""
+
+
+def test_another_number_of_seeds(page, kept):
+    assert page("profile=full", "seeds=2").lines("Softmax")[1][STATE] == "done 2/2"
+
+
+def test_commands_of_all_tables_and_figures_are_in_the_page(script, elsewhere):
+    script("report")
+    text = (elsewhere / "results" / "report.html").read_text()
+    for kind in ("table", "figure"):
+        for name in names(kind):
+            assert f"reproduce.py {kind}={name}<" in text and f"reproduce.py {kind}={name} profile=small<" in text
+
+
+def test_the_page_needs_nothing_but_itself(page, script, elsewhere):
+    script("reproduce", "figure=psi")
+    addresses = [address for address in page().addresses if not address.startswith("#")]
+    assert len(addresses) == 1 and addresses[0].startswith("data:image/svg+xml;base64,")
+    picture = base64.b64decode(addresses[0].partition(",")[2])
+    assert picture == _figures.paths("psi", "full")["svg"].read_bytes()
+
+
+def test_the_check_has_a_page_of_its_own(script, elsewhere):
+    script("report", "profile=tiny", "seeds=1")
+    text = (elsewhere / "small_check" / "report.html").read_text()
+    assert "no claim" in text and not (elsewhere / "results").exists()
+
+
+def test_what_a_record_says_is_text_and_no_markup(made_up, script, elsewhere):
+    [cell, *_] = cells(read_table("2"), read_profile("small"), 1)
+    _records.keep(made_up(cell.settings, device="<script>alert(1)</script>"), "small")
+    script("report")
+    text = (elsewhere / "results" / "report.html").read_text()
+    assert "<script" not in text and re.search("&lt;script&gt;", text)
+
+
+@pytest.mark.parametrize(
+    ("option", "part"),
+    [
+        ("profile=x", "no such profile"),
+        ("seeds=0", "seeds must be"),
+        ("table=2", "unknown option table=2"),
+        ("x", "key=value"),
+    ],
+)
+def test_a_wrong_option_is_one_line(script, elsewhere, option, part):
+    said = script("report", option)
+    assert said.code == 2 and part in said.err and said.err.count("\n") == 1 and not elsewhere.exists()
+
+
+def test_help_says_what_it_is_for(script):
+    said = script("report", "-h")
+    assert said.code == 0 and all(f"{key}=" in said.out for key in report.OWN)
