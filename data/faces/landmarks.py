@@ -9,6 +9,8 @@ import numpy as np
 from lsoftmax.errors import UserError
 
 from .names import is_image_name
+from .similarity import rms_residual, umeyama
+from .templates import SPHEREFACE
 from .text import numbered, read_lines, separator
 
 TESTED, WANTED = 1000, 0.95
@@ -48,14 +50,28 @@ def face_like(points: np.ndarray) -> np.ndarray:
     return good
 
 
+def _misfit(faces: np.ndarray) -> float:
+    """The median distance from the template, in its pixels, after the best similarity."""
+
+    def residual(face: np.ndarray) -> float:
+        try:
+            return rms_residual(umeyama(face, SPHEREFACE), face, SPHEREFACE)
+        except ValueError:
+            return np.inf
+
+    return float(np.median([residual(face) for face in faces]))
+
+
 def _laid_out(path: Path, ten: np.ndarray) -> tuple[str, np.ndarray]:
     known = np.isfinite(ten).all(axis=1)
     if not known.any():
         raise UserError(f"{path}: no landmarks in it")
     sample = ten[known][:: max(1, int(known.sum()) // TESTED)]
     shares = {name: float(face_like(arrange(sample)).mean()) for name, arrange in LAYOUTS.items()}
-    best = max(shares, key=lambda name: shares[name])
+    # In a tight crop both orders may pass; only the true one has a face's proportions.
+    best = min(LAYOUTS, key=lambda name: (shares[name] < WANTED, _misfit(LAYOUTS[name](sample))))
     if shares[best] < WANTED:
+        best = max(shares, key=lambda name: shares[name])
         raise UserError(
             f"{path}: only {shares[best]:.0%} of the faces have their eyes above the nose, left before right; "
             "wanted are left eye, right eye, nose, left and right corner of the mouth, as seen in the image"

@@ -64,7 +64,8 @@ def _sniff(path: str | Path, entries: list[tuple[int, str]]) -> tuple[Callable[[
     else:
         fields = _by_comma if mark == "," else _by_tab
         splits = [(fields, form) for form in (_path_label, _label_path, _insightface, _mxnet, _path_label_points)]
-    for has_header in (False, True):
+    may_have_header = not any(map(is_image_name, sample[0].replace(",", " ").split()))
+    for has_header in (False, True) if may_have_header else (False,):
         for split, form in splits:
             if len(sample) > has_header and all(form(split(line)) is not None for line in sample[has_header:]):
                 return split, form, has_header

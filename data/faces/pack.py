@@ -102,8 +102,8 @@ class Packing:
             write_text(path, "".join(f"{self.names[row]}\t{reason}\n" for row, reason in corrupt))
             examples = "; ".join(f"{self.names[row]}: {reason}" for row, reason in corrupt[:3])
             raise UserError(
-                f"{len(corrupt):,} of {len(self.names):,} images are corrupt, more than max_corrupt={self.max_corrupt:g}: "
-                f"{examples} (all in {path}); a larger max_corrupt= skips them"
+                f"{len(corrupt):,} of {len(self.names):,} images are corrupt, more than max_corrupt="
+                f"{self.max_corrupt:g}: {examples} (all in {path}); a larger max_corrupt= skips them"
             )
 
     def _finish(self, parts: list[Done]) -> dict[str, Any]:

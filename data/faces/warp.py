@@ -21,9 +21,12 @@ def warp(image: "Image.Image", matrix: np.ndarray, size: tuple[int, int]) -> "Im
     except np.linalg.LinAlgError:
         raise ValueError("the alignment has no inverse") from None
     shift = -linear @ matrix[:, 2]
-    # Pillow puts pixel centres at halves and repeats the edge by half a pixel: half a pixel here, a black frame there.
-    shift += 1.5 - linear @ [0.5, 0.5]
-    framed = Image.new("RGB", (image.width + 2, image.height + 2))
-    framed.paste(image, (1, 1))
+    corners = linear @ [[0, size[1] - 1, 0, size[1] - 1], [0, 0, size[0] - 1, size[0] - 1]] + shift[:, None]
+    if corners.min() < 0 or (corners.max(axis=1) > [image.width - 1, image.height - 1]).any():
+        # Pillow would repeat the edge by half a pixel: a black frame instead.
+        framed = Image.new("RGB", (image.width + 2, image.height + 2))
+        framed.paste(image, (1, 1))
+        image, shift = framed, shift + 1
+    shift += 0.5 - linear @ [0.5, 0.5]  # to Pillow, pixel centres are at halves
     coefficients = (*linear[0], shift[0], *linear[1], shift[1])
-    return framed.transform(size[::-1], Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
+    return image.transform(size[::-1], Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
