@@ -67,7 +67,7 @@ class ZipImages:
 
     def _add(self, info: zipfile.ZipInfo) -> None:
         raw, name = info.filename, relative(info.orig_filename)
-        if info.is_dir() or raw.endswith("\\"):
+        if raw.endswith(("/", "\\")):
             return
         if info.flag_bits & 1:
             raise UserError(f"{self.path}: {raw[:80]!r} is encrypted; unpack it with its password first")

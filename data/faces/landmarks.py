@@ -114,12 +114,14 @@ def _name_and_numbers(fields: Sequence[str]) -> tuple[str, list[float]] | None:
 
 def _from_npz(path: Path) -> tuple[list[str], np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             names, points = arrays["names"], arrays["landmarks"]
     except KeyError as error:
         raise UserError(f"{path}: lacks the array {error}; wanted are names (N,) and landmarks (N, 5, 2)") from None
     except Exception as error:  # numpy and zipfile raise whatever a damaged file leads to
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    if not isinstance(names, np.ndarray) or not isinstance(points, np.ndarray):
+        raise UserError(f"{path}: names and landmarks are no arrays")
     if names.ndim != 1 or names.dtype.kind != "U" or points.shape not in ((len(names), 5, 2), (len(names), 10)):
         raise UserError(f"{path}: names {names.shape} and landmarks {points.shape}; wanted are (N,) and (N, 5, 2)")
     if points.dtype.kind not in "fiu" or not len(names):
