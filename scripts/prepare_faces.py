@@ -60,10 +60,11 @@ def prepare_faces(arguments: list[str]) -> None:
     from data.faces.detector import Detector
     from data.faces.pack import Packing
     from data.faces.selection import select
-    from data.faces.sources import open_source
+    from data.faces.sources import open_source, record_path
     from data.faces.templates import parse_size
 
-    size = parse_size(own.get("size", "112x96"))
+    is_records = record_path(Path(own["source"]).expanduser()) is not None
+    crop = Crop(parse_size(own.get("size", "112x96")), _alignment(own, is_records), swap_rb)
     detector = Detector(own["detector"]) if "detector" in own else None
     if detector is not None:
         detector.check()
@@ -74,7 +75,6 @@ def prepare_faces(arguments: list[str]) -> None:
         repair=repair,
         max_missing=max_missing,
     )
-    crop = Crop(size, _alignment(own, source.kind), swap_rb)
     near = nearest_copy(len(source), len(source.classes))
     print(f"source   {source.path}: {len(source):,} images of {len(source.classes):,} people{near and ', ' + near}")
     for note in source.notes:
@@ -99,9 +99,9 @@ def prepare_faces(arguments: list[str]) -> None:
     _report(_run(packing, workers), packing.place.out, source.notes)
 
 
-def _alignment(own: dict[str, str], kind: str) -> Any:
+def _alignment(own: dict[str, str], is_records: bool) -> Any:
     """The method; asks for what it needs."""
-    if _flag(own, "aligned", kind == "records" and not {"align", "detector"} & own.keys()):
+    if _flag(own, "aligned", is_records and not {"align", "detector"} & own.keys()):
         if {"align", "landmarks", "detector"} & own.keys():
             raise ConfigError("aligned=true takes images as they are: no align=, landmarks= or detector=")
         return "none"

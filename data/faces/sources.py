@@ -1,6 +1,7 @@
 """From a path, and perhaps lists, to a catalogue."""
 
 import hashlib
+import os
 import zipfile
 from pathlib import Path
 
@@ -34,9 +35,7 @@ def open_source(
     UserError for anything that cannot be read.
     """
     path = Path(path).expanduser()
-    if not path.exists():
-        raise UserError(f"source={path}: not there")
-    records = _record_path(path)
+    records = record_path(path)
     if records is not None:
         if landmarks is not None:
             raise UserError("landmarks=: the images of a record file have no names to look them up by")
@@ -58,7 +57,10 @@ def open_source(
     return catalogue if landmarks is None else _with_landmarks(catalogue, landmarks)
 
 
-def _record_path(path: Path) -> Path | None:
+def record_path(path: Path) -> Path | None:
+    """The record file that a source is, or holds; None if it is something else. UserError if it is not there."""
+    if not os.path.exists(path):
+        raise UserError(f"source={path}: not there")
     if path.is_file():
         return path if path.suffix == ".rec" else None
     found = sorted(path.glob("*.rec"))

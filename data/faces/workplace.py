@@ -45,10 +45,13 @@ class Workplace:
             raise cannot_write(path, error) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._check_plan()
         except OSError:
             self._lock.close()
             raise UserError(f"{self.folder} is in use by another process") from None
-        self._check_plan()
+        except UserError:
+            self._lock.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
