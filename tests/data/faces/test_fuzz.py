@@ -46,7 +46,7 @@ def mutated(content: bytes, random: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-@pytest.fixture(params=[200, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.fixture(params=[200, pytest.param(3_000, marks=pytest.mark.slow)])
 def survives(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., float]:
     """Read mutations of the content; returns the share that was refused."""
 
