@@ -1,7 +1,7 @@
 """Verification packs of InsightFace (lfw.bin, agedb_30.bin, ...): one pickle of (encoded images, same or not).
 
-A pickle is a program; this one is read as data. It may name a dozen harmless things (FACES.md, section 4, found by
-pickling both element types under every protocol), each of which gets a stand-in; no NumPy object is built.
+A pickle is a program; this one is read as data. It may name a dozen harmless things (found by pickling both
+element types under every protocol), each of which gets a stand-in; no NumPy object is built.
 """
 
 import os

@@ -1,5 +1,6 @@
 """From an encoded image to the network's crop: the one way, for training and for test images."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -15,7 +16,12 @@ from .warp import warp
 
 WARN_RESIDUAL, MAX_RESIDUAL = 10.0, 20.0  # px; LFW's 13,233 stay below 12.2, swapped eyes give 22
 NORMALISATION = {"mean": 127.5, "scale": 128.0}  # (x - mean) / scale, as SphereFace
+Landmarks = np.ndarray | Callable[[np.ndarray], np.ndarray | None] | None
 Align = Literal["umeyama", "cp2tform", "fixed", "none"]
+
+
+class NoFace(ImageError):
+    """The image may be whole, but there is no face to cut out."""
 
 
 class Remarks(dict[str, int]):
@@ -61,10 +67,13 @@ class Crop:
             "normalisation": dict(NORMALISATION),
         }
 
-    def __call__(
-        self, content: bytes, landmarks: np.ndarray | None = None, remarks: Remarks | None = None
-    ) -> np.ndarray:
-        """(H, W, 3) uint8, RGB. `landmarks` (5, 2) where the alignment needs them. ImageError if it cannot be done."""
+    def __call__(self, content: bytes, landmarks: Landmarks = None, remarks: Remarks | None = None) -> np.ndarray:
+        """(H, W, 3) uint8, RGB.
+
+        landmarks: (5, 2) where the alignment needs them, or a detector to ask.
+        remarks: gets what was noticed.
+        ImageError for what is no image, NoFace for one that cannot be aligned.
+        """
         remarks = Remarks() if remarks is None else remarks
         image = decode_image(content, self.limits)
         if "exif" in image.info and is_turned(image):
@@ -73,10 +82,11 @@ class Crop:
             image = self._as_it_is(image, remarks)
         elif self.align == "fixed":
             if (image.height, image.width) != MEAN_SIZE:
-                raise ImageError(f"{image.height} x {image.width}: align=fixed is for images of 250 x 250")
+                raise NoFace(f"{image.height} x {image.width}: align=fixed is for images of 250 x 250")
             image = warp(image, self._fixed, self.size)
         else:
-            image = warp(image, self._matrix(landmarks, remarks), self.size)
+            points = landmarks(np.asarray(image)) if callable(landmarks) else landmarks
+            image = warp(image, self._matrix(points, remarks), self.size)
         pixels = np.asarray(image)
         return pixels[..., ::-1] if self.swap_rb else pixels
 
@@ -86,17 +96,15 @@ class Crop:
 
     def _matrix(self, landmarks: np.ndarray | None, remarks: Remarks) -> np.ndarray:
         if landmarks is None:
-            raise ImageError("no landmarks")
+            raise NoFace("no landmarks")
         template = TEMPLATES[self.size]
         try:
             matrix = ESTIMATORS[self.align](landmarks, template)
         except (ValueError, np.linalg.LinAlgError) as error:
-            raise ImageError(f"landmarks do not determine a face ({error})") from None
+            raise NoFace(f"landmarks do not determine a face ({error})") from None
         residual = rms_residual(matrix, landmarks, template)
         if residual > MAX_RESIDUAL:
-            raise ImageError(
-                f"landmarks miss a face by {residual:.0f} px; is their order left eye, right eye, nose, ...?"
-            )
+            raise NoFace(f"landmarks miss a face by {residual:.0f} px; is their order left eye, right eye, nose, ...?")
         if residual > WARN_RESIDUAL:
             remarks.add(f"landmarks miss a face by over {WARN_RESIDUAL:.0f} px")
         return matrix

@@ -8,17 +8,18 @@ import numpy as np
 def umeyama(points: np.ndarray, template: np.ndarray) -> np.ndarray:
     """(2, 3): the least squares fit of `points` (K, 2) to `template` (K, 2), never a reflection (Umeyama 1991).
 
-    In the plane it has a closed form. ValueError if all points coincide, or any is not finite.
+    In the plane it has a closed form: with x + iy for (x, y), a similarity is p -> c p + t. ValueError if all points
+    coincide, or any is not finite.
     """
-    points, template = _checked(points), _checked(template)
-    centre, target = points.mean(axis=0), template.mean(axis=0)
-    p, q = points - centre, template - target
-    square = (p * p).sum()
+    p, q = _complex(points), _complex(template)
+    centre, target = p.mean(), q.mean()
+    p = p - centre
+    square = np.vdot(p, p).real
     if not square > 0:
         raise ValueError("all landmarks are one point")
-    a, b = (p * q).sum() / square, (p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum() / square
-    linear = np.array([[a, -b], [b, a]])
-    return np.column_stack([linear, target - linear @ centre])
+    c = np.vdot(p, q - target) / square
+    t = target - c * centre
+    return np.array([[c.real, -c.imag, t.real], [c.imag, c.real, t.imag]])
 
 
 def cp2tform(points: np.ndarray, template: np.ndarray) -> np.ndarray:
@@ -27,11 +28,9 @@ def cp2tform(points: np.ndarray, template: np.ndarray) -> np.ndarray:
     It fits the template to the points and inverts, so errors count in the source image and the scale comes out larger;
     it fits a mirrored version too and takes it where it fits better: it can return a reflection.
     """
-    points, template = _checked(points), _checked(template)
     plain = _inverted(umeyama(template, points))
-    flip = np.array([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     mirrored = _inverted(umeyama(template, points * [-1.0, 1.0]))
-    mirrored[:, :2] = mirrored[:, :2] @ flip[:, :2]
+    mirrored[:, 0] *= -1.0
     return plain if _distance(plain, points, template) <= _distance(mirrored, points, template) else mirrored
 
 
@@ -49,11 +48,13 @@ def rms_residual(matrix: np.ndarray, points: np.ndarray, template: np.ndarray) -
     return float(np.sqrt(((apply(matrix, points) - template) ** 2).sum(axis=1).mean()))
 
 
-def _checked(points: np.ndarray) -> np.ndarray:
-    points = np.asarray(points, dtype=np.float64)
+def _complex(points: np.ndarray) -> np.ndarray:
+    """(K, 2) -> (K,)"""
+    points = np.ascontiguousarray(points, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
         raise ValueError(f"landmarks must be finite and of shape (K, 2), got {points.shape}")
-    return points
+    numbers: np.ndarray = points.view(np.complex128)[:, 0]
+    return numbers
 
 
 def _inverted(matrix: np.ndarray) -> np.ndarray:

@@ -16,14 +16,21 @@ def warp(image: "Image.Image", matrix: np.ndarray, size: tuple[int, int]) -> "Im
     """
     from PIL import Image
 
-    try:
-        linear = np.linalg.inv(matrix[:, :2])
-    except np.linalg.LinAlgError:
-        raise ValueError("the alignment has no inverse") from None
-    shift = -linear @ matrix[:, 2]
-    # Pillow puts pixel centres at halves and repeats the edge by half a pixel: half a pixel here, a black frame there.
-    shift += 1.5 - linear @ [0.5, 0.5]
-    framed = Image.new("RGB", (image.width + 2, image.height + 2))
-    framed.paste(image, (1, 1))
-    coefficients = (*linear[0], shift[0], *linear[1], shift[1])
-    return framed.transform(size[::-1], Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
+    (a, b, c), (d, e, f) = matrix.tolist()
+    determinant = a * e - b * d
+    if not abs(determinant) > 1e-12:
+        raise ValueError("the alignment has no inverse")
+    a, b, d, e = e / determinant, -b / determinant, -d / determinant, a / determinant
+    c, f = -(a * c + b * f), -(d * c + e * f)
+
+    # Plain numbers: numpy takes longer to begin than this takes.
+    corners = [(x, y) for x in (0, size[1] - 1) for y in (0, size[0] - 1)]
+    columns, rows = [a * x + b * y + c for x, y in corners], [d * x + e * y + f for x, y in corners]
+    if min(*columns, *rows) < 0 or max(columns) > image.width - 1 or max(rows) > image.height - 1:
+        # Pillow would repeat the edge by half a pixel: a black frame instead.
+        framed = Image.new("RGB", (image.width + 2, image.height + 2))
+        framed.paste(image, (1, 1))
+        image, c, f = framed, c + 1, f + 1
+    # To Pillow, pixel centres are at halves.
+    coefficients = (a, b, c + 0.5 - (a + b) / 2, d, e, f + 0.5 - (d + e) / 2)
+    return image.transform(size[::-1], Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)

@@ -1,0 +1,96 @@
+"""Who and which images of a catalogue go into a pack."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lsoftmax.errors import UserError
+
+from .catalogue import Catalogue
+from .overlap import PRESUMED_CLASSES, PRESUMED_LABELS, excluded
+
+
+@dataclass
+class Selection:
+    """Rows of the catalogue, in its order, and the people they show."""
+
+    rows: np.ndarray  # (N,) int64
+    labels: np.ndarray  # (N,) int64, into classes
+    classes: list[str]
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)  # ids that were found and left out
+    presumed: dict[str, int] = field(default_factory=dict)  # id -> the catalogue's label taken for it
+
+
+def select(
+    catalogue: Catalogue,
+    *,
+    exclude: str = "union19",
+    min_images: int = 1,
+    by_rank: bool = False,
+    landmarks: bool = False,
+) -> Selection:
+    """Leave out people of `exclude`, then people with fewer than `min_images` images.
+
+    exclude: names of built-in lists or a file, see `overlap.excluded`.
+    by_rank: where labels have no ids, presume that they follow the sorted ids of CASIA-WebFace.
+    landmarks: images without landmarks are left out.
+    """
+    selection = Selection(np.arange(len(catalogue)), catalogue.labels, list(catalogue.classes))
+    out = _labels_to_exclude(catalogue, excluded(exclude), exclude, by_rank, selection)
+    keep = ~np.isin(catalogue.labels, list(out))
+    _note(selection, catalogue, ~keep, f"excluded (exclude={exclude})")
+    if landmarks and catalogue.landmarks is not None:
+        known = np.isfinite(catalogue.landmarks).all(axis=(1, 2))
+        _note(selection, catalogue, keep & ~known, "no landmarks")
+        keep &= known
+    few = keep & ~large_enough(catalogue.labels, keep, min_images)
+    _note(selection, catalogue, few, f"of a person with fewer than {min_images} images")
+    keep &= ~few
+    if not keep.any():
+        raise UserError(f"{catalogue.path}: no image is left after exclude={exclude}, min_images={min_images}")
+    selection.rows = np.flatnonzero(keep)
+    selection.labels, selection.classes = relabel(catalogue.labels[keep], catalogue.classes)
+    return selection
+
+
+def large_enough(labels: np.ndarray, keep: np.ndarray, min_images: int) -> np.ndarray:
+    """(N,) bool: whether the person of each row has so many kept rows."""
+    counts = np.bincount(labels[keep], minlength=int(labels.max()) + 1)
+    enough: np.ndarray = counts[labels] >= min_images
+    return enough
+
+
+def relabel(labels: np.ndarray, classes: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Labels 0 .. C - 1 in the same order, and the names of the classes that are left."""
+    present, dense = np.unique(labels, return_inverse=True)
+    return dense.astype(np.int64), [classes[label] for label in present.tolist()]
+
+
+def _labels_to_exclude(
+    catalogue: Catalogue, ids: Iterable[str], exclude: str, by_rank: bool, selection: Selection
+) -> set[int]:
+    ids = set(ids)
+    if not ids:
+        return set()
+    if catalogue.has_ids:
+        found = {name: label for label, name in enumerate(catalogue.classes) if name in ids}
+    elif not by_rank:
+        raise UserError(
+            f"exclude={exclude}: the labels of {catalogue.path} have no ids; give list=train.lst, or exclude=none, or "
+            "exclude_by_rank=true to presume that they follow CASIA-WebFace's sorted ids"
+        )
+    elif len(catalogue.classes) != PRESUMED_CLASSES:
+        raise UserError(
+            f"exclude_by_rank=true is for {PRESUMED_CLASSES:,} classes, {catalogue.path} has {len(catalogue.classes):,}"
+        )
+    else:
+        found = {name: label for name, label in PRESUMED_LABELS.items() if name in ids}
+        selection.presumed = found
+    selection.excluded = sorted(found)
+    return set(found.values())
+
+
+def _note(selection: Selection, catalogue: Catalogue, rows: np.ndarray, reason: str) -> None:
+    selection.left_out += [(catalogue.names[row], reason) for row in np.flatnonzero(rows)]

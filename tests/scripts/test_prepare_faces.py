@@ -1,0 +1,399 @@
+"""scripts/prepare_faces.py: from a source to a pack, killed and resumed, and what it says about what it cannot do."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.faces import PackedFaces, decode
+from data.faces.templates import SPHEREFACE
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # no test here cuts the power
+
+
+def jpeg(seed: int, height: int = 112, width: int = 96) -> bytes:
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR).save(file, "JPEG")
+    return file.getvalue()
+
+
+def write_people(root: Path, people: dict[str, int], height: int = 112, width: int = 96) -> Path:
+    seed = 0
+    for person, count in people.items():
+        (root / person).mkdir(parents=True)
+        for number in range(1, count + 1):
+            (root / person / f"{number:03d}.jpg").write_bytes(jpeg(seed, height, width))
+            seed += 1
+    return root
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    return write_people(tmp_path / "CASIA", {"0000045": 3, "0000099": 1, "0166921": 2})
+
+
+def options(source: Path, out: Path, *other: str) -> list[str]:
+    return [f"source={source}", f"out={out}", "workers=1", *other]
+
+
+def test_a_folder_becomes_a_pack(script, source, tmp_path) -> None:
+    said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true"))
+    assert said.code == 0, said.err
+    pack = PackedFaces(tmp_path / "pack")
+    assert pack.classes == ["0000045", "0000099"] and pack.labels.tolist() == [0, 0, 0, 1]
+    for image, name in zip(pack.images, pack.names, strict=True):
+        assert np.array_equal(image.transpose(1, 2, 0), decode((source / name).read_bytes()))
+    assert pack.manifest["left_out"] == {"excluded": 2} and pack.manifest["excluded"] == ["0166921"]
+    assert pack.manifest["images_per_identity"] == {"min": 1, "median": 2.0, "max": 3}
+    assert (tmp_path / "pack" / "left_out.tsv").read_text().count("\n") == 2
+    assert "4 images of 2 people" in said.out and "1 of these people are in the source" in said.out
+    assert sorted(file.name for file in (tmp_path / "pack").iterdir()) == [
+        *("images.npy", "labels.npy", "left_out.tsv", "manifest.json", "names.txt")
+    ]
+
+
+def test_options_reach_the_pack(script, source, tmp_path) -> None:
+    said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true", "exclude=none", "swap_rb=true"))
+    assert said.code == 0
+    pack = PackedFaces(tmp_path / "pack")
+    assert len(pack) == 6 and pack.manifest["swap_rb"] is True
+    wanted = decode((source / pack.names[0]).read_bytes())[..., ::-1]
+    assert np.array_equal(pack.images[0].transpose(1, 2, 0), wanted)
+    script("prepare_faces", *options(source, tmp_path / "two", "aligned=true", "exclude=none", "min_images=3"))
+    assert PackedFaces(tmp_path / "two").classes == ["0000045"]
+
+
+def test_workers_make_the_same_pack(script, tmp_path) -> None:
+    source = write_people(tmp_path / "many", {f"{k:03d}": 1 + k % 4 for k in range(300)}, 12, 10)
+    digests = set()
+    for workers in (1, 3):
+        out = tmp_path / f"pack{workers}"
+        said = script("prepare_faces", f"source={source}", f"out={out}", f"workers={workers}", "aligned=true")
+        assert said.code == 0, said.err
+        digests.add(tuple(hashlib.sha256((out / name).read_bytes()).hexdigest() for name in os.listdir(out)))
+    assert len(digests) == 1
+
+
+def test_landmarks_align(script, tmp_path) -> None:
+    source = write_people(tmp_path / "raw", {"a": 2, "b": 1}, 250, 250)
+    points = SPHEREFACE * 1.1 + [70, 60]
+    names = ["a/001.jpg", "a/002.jpg", "b/001.jpg"]
+    text = "".join(f"{name} " + " ".join(f"{value:.3f}" for value in points.ravel()) + "\n" for name in names[:2])
+    (tmp_path / "landmarks.txt").write_text(text)
+    said = script("prepare_faces", *options(source, tmp_path / "pack", f"landmarks={tmp_path / 'landmarks.txt'}"))
+    assert said.code == 0, said.err
+    pack = PackedFaces(tmp_path / "pack")
+    assert pack.names == names[:2] and pack.manifest["left_out"] == {"no landmarks": 1}
+    assert pack.manifest["alignment"] == {"method": "umeyama", "template": "SphereFace"}
+    wide = script(
+        "prepare_faces",
+        *options(source, tmp_path / "wide", f"landmarks={tmp_path / 'landmarks.txt'}", "size=112x112"),
+    )
+    assert wide.code == 0
+    # The wide crop is the narrow one with 8 more columns on either side.
+    difference = PackedFaces(tmp_path / "wide").images[..., 8:104].astype(int) - pack.images
+    assert np.abs(difference).max() <= 1
+
+
+def test_a_detector_of_the_users_own_is_asked(script, tmp_path, monkeypatch) -> None:
+    source = write_people(tmp_path / "raw", {"a": 3, "b": 1}, 250, 250)
+    (tmp_path / "my_detector.py").write_text(
+        "import numpy as np\nfrom data.faces.templates import SPHEREFACE\n"
+        "def find(image):\n    return None if image[0, 0, 0] % 2 else (SPHEREFACE * 1.1 + [70, 60])[None]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    said = script("prepare_faces", *options(source, tmp_path / "pack", "detector=my_detector:find"))
+    odd = [bool(decode(path.read_bytes())[0, 0, 0] % 2) for path in sorted(source.rglob("*.jpg"))]
+    assert 0 < sum(odd) <= 2 and said.code == 0, said.err
+    pack = PackedFaces(tmp_path / "pack")
+    assert len(pack) == 4 - sum(odd) and pack.manifest["left_out"] == {"no landmarks": sum(odd)}
+
+
+def test_sizes_that_are_no_aligned_ones_are_warned_about(script, tmp_path) -> None:
+    source = write_people(tmp_path / "raw", {"a": 2}, 250, 250)
+    said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true"))
+    assert said.code == 0 and "warning  2 images: 250 x 250 is no aligned size, scaled" in said.out
+
+
+def test_a_blue_set_is_warned_about(script, tmp_path) -> None:
+    (tmp_path / "blue" / "a").mkdir(parents=True)
+    Image.new("RGB", (96, 112), (80, 90, 120)).save(tmp_path / "blue" / "a" / "1.png")
+    said = script("prepare_faces", *options(tmp_path / "blue", tmp_path / "pack", "aligned=true"))
+    assert "swap_rb=true" in said.out
+    said = script("prepare_faces", *options(tmp_path / "blue", tmp_path / "other", "aligned=true", "swap_rb=true"))
+    assert "swap_rb" not in said.out
+
+
+def test_corrupt_images_are_listed_and_skipped_up_to_the_share(script, source, tmp_path) -> None:
+    whole = (source / "0000045" / "002.jpg").read_bytes()
+    (source / "0000045" / "002.jpg").write_bytes(whole[: len(whole) // 2])
+    said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true", "exclude=none"))
+    assert (
+        said.code == 2 and "1 of 6 images are corrupt" in said.err and "0000045/002.jpg: cannot be decoded" in said.err
+    )
+    assert said.err.count("error:") == 1 and not (tmp_path / "pack").exists()
+    listed = (tmp_path / "pack.part" / "corrupt.tsv").read_text()
+    assert listed.startswith("0000045/002.jpg\tcannot be decoded")
+    said = script(
+        "prepare_faces", *options(source, tmp_path / "pack", "aligned=true", "exclude=none", "max_corrupt=0.2")
+    )
+    assert said.code == 0, said.err
+    pack = PackedFaces(tmp_path / "pack")
+    assert sorted(pack.names) == [
+        "0000045/001.jpg",
+        "0000045/003.jpg",
+        "0000099/001.jpg",
+        "0166921/001.jpg",
+        "0166921/002.jpg",
+    ]
+    for image, name, label in zip(pack.images, pack.names, pack.labels, strict=True):
+        assert np.array_equal(image.transpose(1, 2, 0), decode((source / name).read_bytes()))
+        assert pack.classes[label] == name.split("/")[0]
+    assert "cannot be decoded" in (tmp_path / "pack" / "left_out.tsv").read_text()
+
+
+def test_who_has_too_few_whole_images_is_left_out(script, source, tmp_path) -> None:
+    (source / "0166921" / "001.jpg").write_bytes(b"\xff\xd8\xff")
+    command = options(source, tmp_path / "pack", "aligned=true", "exclude=none", "min_images=2", "max_corrupt=1")
+    assert script("prepare_faces", *command).code == 0
+    pack = PackedFaces(tmp_path / "pack")
+    assert pack.classes == ["0000045"] and pack.labels.tolist() == [0, 0, 0]
+
+
+def test_the_same_command_again_does_nothing(script, source, tmp_path) -> None:
+    command = options(source, tmp_path / "pack", "aligned=true")
+    script("prepare_faces", *command)
+    before = (tmp_path / "pack" / "manifest.json").stat().st_mtime_ns
+    said = script("prepare_faces", *command)
+    assert said.code == 0 and "is there already" in said.out
+    assert (tmp_path / "pack" / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_another_command_does_not_replace_a_pack_nor_go_on_with_a_begun_one(script, source, tmp_path) -> None:
+    script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true"))
+    said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true", "min_images=2"))
+    assert said.code == 2 and "holds a pack made otherwise" in said.err
+    (source / "0000045" / "001.jpg").write_bytes(b"")
+    (source / "0000045" / "002.jpg").write_bytes(b"x")
+    script("prepare_faces", *options(source, tmp_path / "begun", "aligned=true"))
+    said = script("prepare_faces", *options(source, tmp_path / "begun", "aligned=true", "size=112x112"))
+    assert said.code == 2 and "is the beginning of another pack (" in said.err
+
+
+def test_a_folder_that_is_no_pack_is_not_touched(script, source, tmp_path) -> None:
+    (tmp_path / "mine").mkdir()
+    said = script("prepare_faces", *options(source, tmp_path / "mine", "aligned=true"))
+    assert said.code == 2 and "no pack of this program" in said.err and not list((tmp_path / "mine").iterdir())
+
+
+def test_a_full_disk_is_noticed_before_anything_is_written(script, source, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 1000))
+    said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true"))
+    assert said.code == 2 and "takes 0.00 GB more, only 0.00 GB are free" in said.err
+    assert not (tmp_path / "pack.part" / "images.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        (["out=x"], "say source="),
+        (["source=x"], "say out="),
+        (["source=x", "out=y", "mininum=3"], "unknown option"),
+        (["source=.", "out=y", "size=96x112"], "size=96x112: must be 112x96 or 112x112"),
+        (["source=x", "out=y", "min_images=0"], "min_images must be an integer >= 1"),
+        (["source=x", "out=y", "workers=many"], "workers must be an integer >= 1"),
+        (["source=x", "out=y", "max_corrupt=2"], "max_corrupt must be a share"),
+        (["source=.", "out=y", "aligned=maybe"], "aligned must be true or false"),
+        (["source=none", "out=y"], "source=none: not there"),
+        (["source=.", "out=y", "detector=nonsense"], "write module:function"),
+        (["nonsense"], "key=value"),
+    ],
+)
+def test_a_wrong_option_is_one_line(script, given, part, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = script("prepare_faces", *given)
+    assert said.code == 2 and part in said.err and said.err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ([], "to align faces give landmarks=FILE or detector=module:function; aligned=true"),
+        (["align=none"], "align must be one of umeyama, cp2tform, fixed"),
+        (["aligned=true", "align=umeyama"], "no align="),
+        (["aligned=true", "exclude=lfw17"], "neither a file nor one of"),
+        (["aligned=true", "list=none.txt"], "none.txt: cannot be read"),
+        (["landmarks=none.txt"], "none.txt: cannot be read"),
+        (["align=fixed"], "cannot be aligned"),
+    ],
+)
+def test_a_wrong_combination_is_one_line(script, source, tmp_path, given, part) -> None:
+    said = script("prepare_faces", *options(source, tmp_path / "pack", *given))
+    assert said.code == 2 and part in said.err and said.err.count("error:") == 1
+    assert not (tmp_path / "pack").exists()
+
+
+def test_help_says_what_it_is_for(script) -> None:
+    assert "landmarks=" in script("prepare_faces", "-h").out
+
+
+# killed and resumed
+
+SLOW = """
+import sys, time
+sys.path[:0] = [{root!r}, {scripts!r}]
+import data.faces.parts as parts
+parts.PART, parts.COMMIT_SECONDS = 8, 0.0
+import data.faces.pack as pack
+pack.PART = 8
+import prepare_faces
+from scripts import _cli
+do_part = parts.do_part
+def slowly(work, part):
+    time.sleep({pause})
+    return do_part(work, part)
+parts.do_part = slowly
+sys.exit(_cli.main(prepare_faces.prepare_faces, ""))
+"""
+
+
+def start(command: list[str], pause: float) -> "subprocess.Popen[str]":
+    code = SLOW.format(root=str(ROOT), scripts=str(ROOT / "scripts"), pause=pause)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def committed(part: Path) -> int:
+    try:
+        return (part / "parts.jsonl").read_text().count("\n")
+    except OSError:
+        return 0
+
+
+def children(process: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return []
+
+
+def two_hundred_images(folder: Path) -> Path:
+    return write_people(folder / "many", {f"{k:03d}": 1 + k % 4 for k in range(80)}, 12, 10)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The pack of a command that nothing has interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    process = start(options(two_hundred_images(folder), folder / "pack", "aligned=true"), pause=0.0)
+    assert process.communicate(timeout=60) and process.returncode == 0
+    return folder / "pack"
+
+
+@pytest.mark.parametrize(
+    ("workers", "kill"),
+    [
+        (2, signal.SIGKILL),
+        (2, signal.SIGINT),
+        pytest.param(1, signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param(2, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(1, signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
+def test_a_killed_command_goes_on_and_ends_with_the_same_pack(tmp_path, whole, workers, kill) -> None:
+    source = two_hundred_images(tmp_path)
+    command = [f"source={source}", "aligned=true", f"workers={workers}"]
+    process = start([*command, f"out={tmp_path / 'killed'}"], pause=0.1)
+    part = tmp_path / "killed.part"
+    deadline = time.monotonic() + 60
+    while committed(part) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    workers_then = children(process.pid)
+    process.send_signal(kill)
+    process.communicate(timeout=30)
+    assert process.returncode in (-kill, 130) and not (tmp_path / "killed").exists()
+    before = committed(part)
+    assert 4 <= before < 25
+    with open(part / "parts.jsonl", "a") as journal:
+        journal.write('{"part": 24, "sha')  # as a cut power may leave it
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{worker}").exists() for worker in workers_then) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers_then)
+
+    again = start([*command, f"out={tmp_path / 'killed'}"], pause=0.0)
+    _, err = again.communicate(timeout=60)
+    assert again.returncode == 0, err
+    assert f"{before * 8}/200" in err  # it began where the other one was
+    for name in ("images.npy", "labels.npy", "names.txt", "manifest.json", "left_out.tsv"):
+        assert (tmp_path / "killed" / name).read_bytes() == (whole / name).read_bytes()
+    assert not part.exists()
+
+
+def test_a_second_process_is_refused(tmp_path, script) -> None:
+    source = write_people(tmp_path / "many", {f"{k:03d}": 2 for k in range(40)}, 12, 10)
+    process = start([f"source={source}", "aligned=true", "workers=1", f"out={tmp_path / 'pack'}"], pause=0.3)
+    try:
+        deadline = time.monotonic() + 60
+        while not committed(tmp_path / "pack.part") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true"))
+        assert said.code == 2 and "in use by another process" in said.err
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_dead_worker_is_one_line_and_what_was_done_stays(tmp_path) -> None:
+    source = write_people(tmp_path / "many", {f"{k:03d}": 2 for k in range(60)}, 12, 10)
+    process = start([f"source={source}", "aligned=true", "workers=2", f"out={tmp_path / 'pack'}"], pause=0.2)
+    deadline = time.monotonic() + 60
+    while not committed(tmp_path / "pack.part") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 2 and "a worker has died" in err and "Traceback" not in err
+    assert committed(tmp_path / "pack.part") >= 1
+
+
+# real images
+
+
+@pytest.fixture
+def lfw() -> Path:
+    folder = Path(os.environ.get("LSOFTMAX_DATA", "")) / "lfw" / "images"
+    if "LSOFTMAX_DATA" not in os.environ or not folder.is_dir():
+        pytest.skip("needs the real files: set LSOFTMAX_DATA to a folder that holds lfw")
+    return folder
+
+
+def test_real_faces_from_a_folder(script, lfw, tmp_path) -> None:
+    people = sorted(path for path in lfw.iterdir() if path.name.startswith("B"))[:150]
+    for person in people:
+        shutil.copytree(person, tmp_path / "some" / person.name)
+    said = script("prepare_faces", *options(tmp_path / "some", tmp_path / "pack", "aligned=true", "min_images=2"))
+    assert said.code == 0, said.err
+    pack = PackedFaces(tmp_path / "pack")
+    sizes = [len(list(person.iterdir())) for person in people]
+    assert len(pack) == sum(size for size in sizes if size > 1) and pack.num_classes == sum(size > 1 for size in sizes)
+    for position in range(0, len(pack), 10):
+        wanted = decode((lfw / pack.names[position]).read_bytes())
+        assert np.array_equal(pack.images[position].transpose(1, 2, 0), wanted)
+    assert json.loads((tmp_path / "pack" / "manifest.json").read_text())["mean_rgb"][0] > 100  # skin is red
