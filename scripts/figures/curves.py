@@ -30,7 +30,7 @@ def draw_errors(material: Material, look: Callable[[int, str], dict[str, Any]], 
         axes.set_axisbelow(True)
         for step in _milestones(material):
             axes.axvline(step, color="0.75", linestyle=":", linewidth=0.8, zorder=0)
-    right.legend(loc="upper right")
+    right.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none")
     return figure
 
 
