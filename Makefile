@@ -23,10 +23,10 @@ train: $(STAMP) ## train L-Softmax on 5,000 real digits, two minutes on two core
 	@$(BIN)/python train.py
 
 test: lint ## ruff, mypy and the tests, under 8 minutes on two cores
-	@$(BIN)/python -m pytest -q
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
 
 test-slow: $(STAMP) ## the slow tests too
-	@$(BIN)/python -m pytest -q -m "slow or not slow"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "slow or not slow"
 
 bench: $(STAMP) ## time and memory, side by side with the plain layer; an idle machine, please
 	@$(BIN)/python -m scripts.bench
