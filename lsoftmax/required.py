@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lsoftmax.checks import check_m, check_tensors
-from lsoftmax.margin import compute_dtype, psi_and_slope
+from lsoftmax.margin import compute_dtype, psi_value
 from lsoftmax.target import no_autocast, target_cosine
 
 
@@ -37,7 +37,8 @@ def required_lambda(features: Tensor, weight: Tensor, labels: Tensor, *, m: int)
         target = logits.gather(1, index)
         lead = target.sub_(logits.scatter_(1, index, -torch.inf).amax(dim=1, keepdim=True))  # z - r
         cosine, norm_x, norm_w = target_cosine(features, weight, labels)
-        value, _ = psi_and_slope(cosine, m)
-        fall = cosine.sub_(value).mul_(norm_x).mul_(norm_w)  # z - |w||x| psi: what the full margin takes from z
+        fall = (
+            cosine.sub(psi_value(cosine, m)).mul_(norm_x).mul_(norm_w)
+        )  # z - |w||x| psi
         least = torch.where(lead > 0, (fall - lead) / lead, torch.inf)
         return least.masked_fill_(fall <= lead, 0.0).squeeze(1)

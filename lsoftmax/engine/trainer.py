@@ -70,7 +70,7 @@ class Trainer:
         self.parameters = [*backbone.parameters(), *criterion.parameters()]
         self.optimizer = build_optimizer(backbone, criterion, plan)
         self.guard = Guard(self.optimizer, self.device)
-        self.annealing = Annealing(criterion, plan.lam)
+        self.annealing = Annealing(criterion, plan.lam, compile=options.compile)
         self.state = RunState(backbone, criterion, self.optimizer, identity, data_sha256, self.annealing.controller)
         self.latest: dict[str, Evaluation] = {}  # of the last evaluated step
         self._clock = self._saved_at = self._speed_since = time.monotonic()
