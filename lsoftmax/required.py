@@ -37,8 +37,6 @@ def required_lambda(features: Tensor, weight: Tensor, labels: Tensor, *, m: int)
         target = logits.gather(1, index)
         lead = target.sub_(logits.scatter_(1, index, -torch.inf).amax(dim=1, keepdim=True))  # z - r
         cosine, norm_x, norm_w = target_cosine(features, weight, labels)
-        fall = (
-            cosine.sub(psi_value(cosine, m)).mul_(norm_x).mul_(norm_w)
-        )  # z - |w||x| psi
+        fall = cosine.sub(psi_value(cosine, m)).mul_(norm_x).mul_(norm_w)  # z - |w||x| psi
         least = torch.where(lead > 0, (fall - lead) / lead, torch.inf)
         return least.masked_fill_(fall <= lead, 0.0).squeeze(1)
