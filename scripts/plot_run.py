@@ -55,12 +55,14 @@ def plot_run(arguments: list[str]) -> None:
         reach = f", {len(run.lines)} logged steps up to step {run.lines[-1]['step']:,}" if run.lines else ""
         died = f", diverged at step {', '.join(f'{step:,}' for step in run.diverged)}" if run.diverged else ""
         print(f"{label}: {run.status}{reach}{died}")
+    if not any(run.lines for run in runs):
+        raise ConfigError("none of these runs has logged a step: there is nothing to draw")
     _draw(files, runs, labels)
     print(f"drawn in {files[0]} and {files[1].name}")
 
 
 def _read(folder: Path) -> Run:
-    """ConfigError if it is no run folder, or an unfinished run that has logged nothing."""
+    """ConfigError if it is no run folder."""
     path = folder / "metrics.jsonl"
     try:
         lines = [line for text in path.read_text().splitlines() if (line := _line(text))]
@@ -71,8 +73,6 @@ def _read(folder: Path) -> Run:
         raise ConfigError(f"there is no run in {folder}: {path.name} is missing") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"the run in {folder} cannot be read: {str(error).splitlines()[0]}") from error
-    if not lines and result is None:
-        raise ConfigError(f"the run in {folder} has logged no step yet")
     return Run(folder, status, lines, diverged)
 
 
