@@ -10,10 +10,10 @@ from torch import Tensor
 
 import data
 import models
-from configs.schema import Settings
+from configs.schema import Lambda, Settings
 from configs.settings import identity
 from data import DeviceLoader, ImageSet, Splits, in_order
-from lsoftmax import losses
+from lsoftmax import AdaptiveLambda, losses
 from lsoftmax.engine.evaluation import Batches
 from lsoftmax.engine.plan import Plan, TrainerOptions
 from lsoftmax.engine.trainer import Trainer
@@ -55,19 +55,26 @@ def start_from(run: Path, backbone: Backbone, criterion: Criterion) -> None:
 def make_plan(settings: Settings) -> Plan:
     """lr and lambda as functions of the step, and the numbers that are tuned with them."""
     schedule = settings.schedule
-    lam = schedule.lam
     return Plan(
         steps=schedule.steps,
         batch_size=schedule.batch_size,
         lr=PiecewiseLR(schedule.lr.base, tuple(schedule.lr.milestones), schedule.lr.factor),
-        lam=LambdaSchedule(lam.base, lam.gamma, lam.power, lam.minimum, lam.delay)
-        if lam.kind == "power"
-        else LambdaSchedule(lam.base, 0, 0, lam.minimum),
+        lam=make_lambda(schedule.lam),
         momentum=schedule.momentum,
         weight_decay=schedule.weight_decay,
         classifier_lr_factor=schedule.classifier.lr_factor,
         classifier_weight_decay=schedule.classifier.weight_decay,
     )
+
+
+def make_lambda(lam: Lambda) -> LambdaSchedule | AdaptiveLambda:
+    """A function of the step, or a controller at its beginning."""
+    if lam.kind == "power":
+        return LambdaSchedule(lam.base, lam.gamma, lam.power, lam.minimum, lam.delay)
+    if lam.kind == "constant":
+        return LambdaSchedule(lam.base, 0, 0, lam.minimum)
+    initial = max(lam.base, lam.minimum)
+    return AdaptiveLambda(lam.accuracy, initial, lam.rate, lam.minimum, maximum=max(1000.0, initial))
 
 
 def make_options(settings: Settings) -> TrainerOptions:

@@ -153,15 +153,28 @@ class LearningRate:
 
 @dataclass
 class Lambda:
-    """kind=power: max(minimum, base (1 + gamma (step + 1 - delay))^-power), base before `delay`; constant:
-    max(minimum, base)."""
+    """kind=power: max(minimum, base (1 + gamma (step + 1 - delay))^-power), base before `delay`.
 
-    kind: str = option(**choice("power", "constant"))
+    constant: max(minimum, base). adaptive: `lsoftmax.AdaptiveLambda`, from base on, with accuracy, rate and minimum.
+    """
+
+    kind: str = option(**choice("power", "constant", "adaptive"))
     base: float = option(**number(0, or_inf=True))  # inf: no margin
     gamma: float = option(**number(0))
     power: float = option(**number(0))
     minimum: float = option(**number(0, or_inf=True))
     delay: int = option(**whole(0))
+    accuracy: float = option(**above_zero(most=1))
+    rate: float = option(**above_zero(most=1))
+
+
+# Keys that a kind of lambda takes no notice of, and that are no part of what such a run is. Those of power have been a
+# part of constant runs since before there was a third kind, and stay one.
+UNUSED_BY = {
+    "power": ("accuracy", "rate"),
+    "constant": ("accuracy", "rate"),
+    "adaptive": ("gamma", "power", "delay"),
+}
 
 
 @dataclass

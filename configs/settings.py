@@ -1,5 +1,6 @@
 """From Hydra's composed values to checked settings: the one crossing."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from configs.errors import ConfigError, translate, unknown_key
 from configs.schema import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Keys that the configuration file of an older run lacks, with values that such a run takes no notice of.
+ADDED_LATER = {"schedule": {"lam": {"accuracy": 0.7, "rate": 0.02}}}
 
 
 def register() -> None:
@@ -44,7 +48,17 @@ def to_settings(config: DictConfig) -> Settings:
     except OmegaConfBaseException as error:
         raise translate(error) from error
     settings: Settings = _typed(Settings, cast(dict[str, Any], values), "")
+    _check_together(settings)
     return settings
+
+
+def _check_together(settings: Settings) -> None:
+    """What one key allows and another forbids."""
+    lam = settings.schedule.lam
+    for name in ("base", "minimum"):
+        value = getattr(lam, name)
+        if lam.kind == "adaptive" and math.isinf(value):
+            raise ConfigError(f"schedule.lam.{name} must be finite for schedule.lam.kind=adaptive, got {value!r}")
 
 
 def _typed(cls: type, values: dict[str, Any], path: str) -> Any:
@@ -110,6 +124,9 @@ def identity(settings: Settings) -> dict[str, Any]:
     values = asdict(settings)
     # How files are checked is no part of what they are: a run's data are known by the hash of their pixels.
     del values["dataset"]["check_integrity"]
+    lam = values["schedule"]["lam"]
+    for name in schema.UNUSED_BY[lam["kind"]]:
+        del lam[name]
     return {key: values[key] for key in ("dataset", "model", "loss", "schedule", "init_from", "seed")}
 
 
@@ -133,7 +150,7 @@ def from_file(path: Path, overrides: Sequence[str] = ()) -> Settings:
         here = {"device": "auto"}
         if not Path(str(there.get("data_root"))).expanduser().is_dir():
             here["data_root"] = "${oc.env:LSOFTMAX_DATA,${root:}/outputs/data}"
-        config = OmegaConf.merge(there, here, OmegaConf.from_dotlist(list(overrides)))
+        config = OmegaConf.merge(ADDED_LATER, there, here, OmegaConf.from_dotlist(list(overrides)))
     except FileNotFoundError as error:
         raise ConfigError(f"there is no run in {path.parent}: {path.name} is missing") from error
     except (OSError, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:

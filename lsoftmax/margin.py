@@ -42,11 +42,15 @@ def psi_and_slope(cosine: Tensor, m: int) -> tuple[Tensor, Tensor]:
 
     The slope is m^2 at c = -1 and c = 1, and 0 at every inner segment boundary.
     """
+    return psi_value(cosine, m), torch.special.chebyshev_polynomial_u(cosine, m - 1).abs_().mul_(m)
+
+
+def psi_value(cosine: Tensor, m: int) -> Tensor:
+    """psi alone, for cosines in [-1, 1], any shape. Builds no graph of its own."""
     k = segment(cosine, m)
     chebyshev = torch.special.chebyshev_polynomial_t(cosine, m)
-    slope = torch.special.chebyshev_polynomial_u(cosine, m - 1).abs_().mul_(m)
     # (-1)^k T - 2k in few operations: a call for ten classes costs what its operations cost, not what they compute.
-    return torch.addcmul(chebyshev, chebyshev, k.remainder(2), value=-2).sub_(k, alpha=2), slope
+    return torch.addcmul(chebyshev, chebyshev, k.remainder(2), value=-2).sub_(k, alpha=2)
 
 
 def segment(cosine: Tensor, m: int) -> Tensor:

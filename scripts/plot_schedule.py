@@ -29,10 +29,14 @@ def plot_schedule(arguments: list[str]) -> None:
     )
 
     from assemble import make_plan
+    from lsoftmax import AdaptiveLambda
 
     plan = make_plan(settings)
+    lam = plan.lam
+    if isinstance(lam, AdaptiveLambda):
+        raise ConfigError("schedule.lam.kind=adaptive has no curve before the run; scripts/plot_run.py draws the run's")
     steps = range(plan.steps)
-    rates, lambdas = [plan.lr(step) for step in steps], [plan.lam(step) for step in steps]
+    rates, lambdas = [plan.lr(step) for step in steps], [lam(step) for step in steps]
     if not hasattr(settings.loss, "m"):
         print(f"loss={settings.loss.name} takes no notice of lambda")
     for level in (10, 1, 0.1):

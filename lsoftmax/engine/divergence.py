@@ -13,8 +13,8 @@ class Diverged(Exception):
             "try a lower learning rate (schedule.lr.base), a smaller weight decay (schedule.weight_decay) or "
             "trainer.precision=fp32"
             if lam is None
-            else "try a slower lambda (schedule.lam.gamma), a floor under it (schedule.lam.minimum=5), or plain "
-            "softmax first (loss=softmax, then init_from=)"
+            else "try a slower lambda (schedule.lam.gamma, or schedule.lam.rate where it is adaptive), a floor under "
+            "it (schedule.lam.minimum=5), or plain softmax first (loss=softmax, then init_from=)"
         )
         shown = "none" if lam is None else f"{lam:.4g}"
         super().__init__(

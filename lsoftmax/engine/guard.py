@@ -18,6 +18,11 @@ class Guard:
         self._first_bad.copy_(torch.where(broken & (self._first_bad < 0), float(step), self._first_bad))
         self._mask.copy_(self._first_bad >= 0)
 
+    @property
+    def mask(self) -> Tensor:
+        """0-dim: 1 from the first bad step on, else 0; nothing waits for it."""
+        return self._mask
+
     def first_bad_step(self) -> int | None:
         """Synchronises. float32 holds step numbers to 16 million exactly."""
         step = int(self._first_bad.item())

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from lsoftmax.controllers import AdaptiveLambda
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -12,7 +14,7 @@ class Plan:
     steps: int
     batch_size: int
     lr: Callable[[int], float]
-    lam: Callable[[int], float]
+    lam: Callable[[int], float] | AdaptiveLambda  # the second looks at the run
     momentum: float
     weight_decay: float
     classifier_lr_factor: float

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lsoftmax.controllers import AdaptiveLambda
 from lsoftmax.engine import checkpoint
 from lsoftmax.engine.optimizer import load_optimizer
 from lsoftmax.engine.rng import random_state, restore_random_state
@@ -39,12 +40,13 @@ class OtherData(UserError):
 
 
 class RunState:
-    """Networks, optimiser, random generators and progress, to be saved and loaded as one.
+    """Networks, optimiser, controller, random generators and progress, to be saved and loaded as one.
 
     Args:
         backbone, criterion, optimizer: what is trained.
         identity: what was asked, as plain containers; a checkpoint carries it.
         data_sha256: a checkpoint must have been made on the same data.
+        controller: of an adaptive lambda.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class RunState:
         optimizer: torch.optim.Optimizer,
         identity: dict[str, Any],
         data_sha256: str,
+        controller: AdaptiveLambda | None = None,
     ) -> None:
         self.backbone, self.criterion, self.optimizer = backbone, criterion, optimizer
+        self.controller = controller
         self.identity, self.data_sha256 = identity, data_sha256
         self.progress = Progress()
 
@@ -71,6 +75,8 @@ class RunState:
             "data_sha256": self.data_sha256,
             "planned": planned,
         }
+        if self.controller is not None:
+            state["controller"] = self.controller.state_dict()
         checkpoint.save(path, state)
 
     def load(self, path: Path) -> bool:
@@ -81,6 +87,8 @@ class RunState:
             self.backbone.load_state_dict(state["backbone"])
             self.criterion.load_state_dict(state["criterion"])
             load_optimizer(self.optimizer, state["optimizer"])
+            if self.controller is not None:
+                self.controller.load_state_dict(state["controller"])
             self.progress = Progress(**state["progress"])
             restore_random_state(state["random"])
             return bool(state["planned"])

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from lsoftmax.engine.annealing import Annealing
 from lsoftmax.engine.checkpoint import ANCHOR
 from lsoftmax.engine.divergence import Diverged
 from lsoftmax.engine.evaluation import Batches, Evaluation, evaluate
@@ -69,7 +70,8 @@ class Trainer:
         self.parameters = [*backbone.parameters(), *criterion.parameters()]
         self.optimizer = build_optimizer(backbone, criterion, plan)
         self.guard = Guard(self.optimizer, self.device)
-        self.state = RunState(backbone, criterion, self.optimizer, identity, data_sha256)
+        self.annealing = Annealing(criterion, plan.lam, compile=options.compile)
+        self.state = RunState(backbone, criterion, self.optimizer, identity, data_sha256, self.annealing.controller)
         self.latest: dict[str, Evaluation] = {}  # of the last evaluated step
         self._clock = self._saved_at = self._speed_since = time.monotonic()
         self._speed_step = 0
@@ -126,7 +128,7 @@ class Trainer:
         """One optimiser step; on logged steps its instruments go to `progress.pending`."""
         step, plan = self.progress.step, self.plan
         set_learning_rate(self.optimizer, plan.lr(step))
-        self._set_lambda(step)
+        self.annealing.set(step, self.progress.lambda_floor)
         images, labels = self.loader.batch(step)
         if self.options.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
@@ -141,6 +143,7 @@ class Trainer:
         if self._logs_now():  # before the update, as the loss is
             statistics = self.criterion.statistics(features.detach(), labels)
             self.progress.pending = self._record(step, {"loss": loss.detach(), **statistics, "gradient_norm": norm})
+        self.annealing.follow(features.detach(), labels, self.guard.mask)
         self.optimizer.step()
 
     def _forward(self, images: Tensor) -> Tensor:
@@ -183,13 +186,16 @@ class Trainer:
 
     def _record(self, step: int, values: dict[str, Tensor]) -> dict[str, Any]:
         """The line of a logged step: one transfer for all of its numbers."""
+        lam = self.annealing.logged(step, self.progress.lambda_floor)
+        if isinstance(lam, Tensor):
+            values = {"lam": lam, **values}
         numbers = torch.stack([value.float() for value in values.values()]).tolist()
         now, done = time.monotonic(), step + 1
         record = {
             "step": done,
             "epoch": round(self.loader.epoch(done), 4),
             "lr": self.plan.lr(step),
-            "lam": self._lambda(step),
+            "lam": lam,
             **dict(zip(values, numbers, strict=True)),
             "images_per_s": (done - self._speed_step) * self.plan.batch_size / max(now - self._speed_since, 1e-9),
             "seconds": round(self.elapsed(), 3),
@@ -207,7 +213,7 @@ class Trainer:
             return
         divergence = {
             "step": step,
-            "lam": self._lambda(step),
+            "lam": self.annealing.value(step, self.progress.lambda_floor),
             "lr": self.plan.lr(step),
             "feature_norm": self._feature_norm(step),
         }
@@ -240,15 +246,6 @@ class Trainer:
         with torch.no_grad():
             features = self.backbone(self.loader.batch(step)[0])
         return float(torch.linalg.vector_norm(features.float(), dim=1).mean())
-
-    def _lambda(self, step: int) -> float | None:
-        """Lambda of this step; None where the loss has none."""
-        return max(self.progress.lambda_floor, self.plan.lam(step)) if hasattr(self.criterion, "lam") else None
-
-    def _set_lambda(self, step: int) -> None:
-        lam = self._lambda(step)
-        if lam is not None:
-            self.criterion.lam = lam  # type: ignore[assignment]
 
     def _save_if_due(self) -> None:
         step, options, now = self.progress.step, self.options, time.monotonic()

@@ -12,6 +12,7 @@ from lsoftmax.checks import Gradient, Reduction, check_arguments, check_reductio
 from lsoftmax.functional import lsoftmax_cross_entropy, lsoftmax_logits
 from lsoftmax.losses.lsoftmax import LSoftmax
 from lsoftmax.losses.unit import unit_rows
+from lsoftmax.required import required_lambda
 
 
 def asoftmax_logits(
@@ -67,3 +68,6 @@ class ASoftmax(LSoftmax):
 
     def margin_logits(self, features: Tensor, labels: Tensor) -> Tensor:
         return asoftmax_logits(features, self.weight, labels, m=self.m, lam=self.lam)
+
+    def required_lambda(self, features: Tensor, labels: Tensor) -> Tensor:
+        return required_lambda(features.to(self.weight.dtype), _unit(self.weight), labels, m=self.m)

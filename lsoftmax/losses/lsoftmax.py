@@ -7,6 +7,7 @@ from lsoftmax.checks import Gradient
 from lsoftmax.functional import lsoftmax_cross_entropy, lsoftmax_logits
 from lsoftmax.losses.criterion import Criterion
 from lsoftmax.margin import psi_of_cosine
+from lsoftmax.required import required_lambda
 
 MANY_CLASSES = 200_000  # from here on the logits of a batch would take more room than it is worth
 CLASS_BLOCK = 32_768
@@ -32,3 +33,7 @@ class LSoftmax(Criterion, AnnealedMargin):
 
     def positive_psi(self, cosine: Tensor) -> Tensor:
         return psi_of_cosine(cosine, self.m) > 0
+
+    def required_lambda(self, features: Tensor, labels: Tensor) -> Tensor:
+        """(N,): see `lsoftmax.required_lambda`; from features of any floating dtype."""
+        return required_lambda(features.to(self.weight.dtype), self.weight, labels, m=self.m)

@@ -18,8 +18,9 @@ def draw(material: Material) -> Figure:
     figure, axes = style.panels(2, len(schedules), style.PAGE, 2.9, sharex="col", sharey="row")
     for (above, below), schedule in zip(axes.T, schedules, strict=True):
         plan = make_plan(compose(schedule["overrides"]))
-        steps = range(plan.steps)
-        draw_pair(above, below, [plan.lr(step) for step in steps], [plan.lam(step) for step in steps])
+        lam, steps = plan.lam, range(plan.steps)
+        assert callable(lam), "an adaptive lambda has no curve before the run"
+        draw_pair(above, below, [plan.lr(step) for step in steps], [lam(step) for step in steps])
         above.set_title(schedule["label"])
     for panel in axes[:, 1:].flat:
         panel.set_ylabel("")

@@ -10,9 +10,10 @@ import torch
 
 import data
 from assemble import build_network, evaluation_batches, load_data, make_plan, make_trainer
-from configs import compose
+from configs import ConfigError, compose
 from configs.schema import LOSSES, Schedule, Settings, Trainer, all_keys
 from data import ImageSet, Splits, training_mean
+from lsoftmax import AdaptiveLambda
 
 CPU = torch.device("cpu")
 SMALL = ["dataset=synthetic", "dataset.train_images=40", "dataset.test_images=10", "model.width=0.05", "loss.m=2"]
@@ -35,7 +36,15 @@ def told(settings: Settings) -> list[Any]:
     plan = make_plan(settings)
     steps = (0, 1, 5, 50, 700, 13_000)
     numbers = [plan.steps, plan.batch_size, plan.momentum, plan.weight_decay, plan.classifier_lr_factor]
-    return [*numbers, plan.classifier_weight_decay, *map(plan.lr, steps), *map(plan.lam, steps)]
+    lambdas = follow(plan.lam) if isinstance(plan.lam, AdaptiveLambda) else [plan.lam(step) for step in steps]
+    return [*numbers, plan.classifier_weight_decay, *map(plan.lr, steps), *lambdas]
+
+
+def follow(lam: AdaptiveLambda) -> list[float]:
+    """At the beginning, and after a batch whose samples need 0 to 9."""
+    first = float(lam.lam)
+    lam.update(torch.arange(10.0))
+    return [first, float(lam.lam)]
 
 
 SCHEDULE = {
@@ -50,6 +59,8 @@ SCHEDULE = {
     "schedule.lam.power": "1",
     "schedule.lam.minimum": "500",
     "schedule.lam.delay": "10",
+    "schedule.lam.accuracy": "0.9",
+    "schedule.lam.rate": "0.5",
     "schedule.momentum": "0.5",
     "schedule.weight_decay": "0.1",
     "schedule.classifier.lr_factor": "2",
@@ -61,9 +72,42 @@ def test_every_key_of_the_schedule_is_changed_below() -> None:
     assert set(SCHEDULE) == {key for key in all_keys() if key.startswith("schedule.")}
 
 
-@pytest.mark.parametrize("key", SCHEDULE)
+ADAPTIVE = "schedule.lam.kind=adaptive"
+OF_ADAPTIVE = ("schedule.lam.accuracy", "schedule.lam.rate")
+
+
+@pytest.mark.parametrize("key", [key for key in SCHEDULE if key not in OF_ADAPTIVE])
 def test_every_key_of_the_schedule_reaches_the_plan(small: Settings, key: str) -> None:
     assert told(changed(f"{key}={SCHEDULE[key]}")) != told(small)
+
+
+@pytest.mark.parametrize("key", [*OF_ADAPTIVE, "schedule.lam.base", "schedule.lam.minimum"])
+def test_every_key_of_an_adaptive_lambda_reaches_the_plan(key: str) -> None:
+    option = {**SCHEDULE, "schedule.lam.minimum": "950"}[key]  # the first step after 1000 stays above 500
+    assert told(changed(ADAPTIVE, f"{key}={option}")) != told(changed(ADAPTIVE))
+
+
+@pytest.mark.parametrize(("base", "minimum", "lam"), [(1000, 0, 1000), (7, 0, 7), (7, 9, 9), (5000, 0, 5000)])
+def test_an_adaptive_lambda_begins_at_its_base(base: float, minimum: float, lam: float) -> None:
+    plan = make_plan(changed(ADAPTIVE, f"schedule.lam.base={base}", f"schedule.lam.minimum={minimum}"))
+    assert isinstance(plan.lam, AdaptiveLambda) and float(plan.lam.lam) == pytest.approx(lam)
+
+
+def test_an_adaptive_lambda_that_begins_low_may_rise() -> None:
+    lam = make_plan(changed(ADAPTIVE, "schedule.lam.base=1", "schedule.lam.rate=1")).lam
+    assert isinstance(lam, AdaptiveLambda)
+    lam.update(torch.full((3,), torch.inf))
+    assert float(lam.lam) == pytest.approx(1000)
+
+
+def test_two_plans_share_no_controller() -> None:
+    assert make_plan(changed(ADAPTIVE)).lam is not make_plan(changed(ADAPTIVE)).lam
+
+
+@pytest.mark.parametrize("key", ["schedule.lam.base", "schedule.lam.minimum"])
+def test_an_infinite_adaptive_lambda_is_one_line(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{key} must be finite for schedule.lam.kind=adaptive, got inf$"):
+        changed(ADAPTIVE, f"{key}=inf")
 
 
 def test_a_constant_lambda_is_its_base() -> None:

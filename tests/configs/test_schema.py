@@ -30,6 +30,10 @@ def positive() -> tuple[str, list[Any]]:
     return "a number > 0", [0, 0.0, -1, INF, NAN, True, "1.0", [1.0], None]
 
 
+def share() -> tuple[str, list[Any]]:
+    return "a number > 0 and <= 1", [0, 0.0, -0.1, 1.0001, 2, INF, NAN, True, "0.7", [0.7], None]
+
+
 def choice(*names: str, null: bool = False) -> tuple[str, list[Any]]:
     bad = ["nope", "", 1, [names[0]], {"a": 1}]
     return f"one of {', '.join(names)}", bad if null else [*bad, None]
@@ -72,13 +76,15 @@ BAD: dict[str, tuple[str, list[Any]]] = {
         [5, "a", None, [0], [-1], [5, 5], [5, 3], [1.5], [True], ["a"], [[1]], {"a": 1}],
     ),
     "schedule.lr.factor": positive(),
-    "schedule.lam.kind": choice("power", "constant"),
+    "schedule.lam.kind": choice("power", "constant", "adaptive"),
     # inf is no bad base or minimum: the whole run is plain softmax (LambdaSchedule).
     "schedule.lam.base": ("a number >= 0", [-1, -INF, NAN, True, "1.0", None]),
     "schedule.lam.gamma": number(),
     "schedule.lam.power": number(),
     "schedule.lam.minimum": ("a number >= 0", [-1, -INF, NAN, True, "1.0", None]),
     "schedule.lam.delay": whole(0),
+    "schedule.lam.accuracy": share(),
+    "schedule.lam.rate": share(),
     "schedule.momentum": ("a number in [0, 1)", [1, 1.0, -0.1, NAN, INF, True, "0.9", None, [0.9]]),
     "schedule.weight_decay": number(),
     "schedule.classifier.lr_factor": number(),

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from configs import ROOT, ConfigError, compose
-from configs.schema import Settings, Trainer
+from configs.schema import UNUSED_BY, Lambda, Settings, Trainer
 from configs.settings import from_file, identity, to_yaml
+from lsoftmax.engine.folder import identity_sha256
 from lsoftmax.engine.plan import TrainerOptions
+from scripts import _plan
 
 ASKED = {"dataset", "model", "loss", "schedule", "init_from", "seed"}
 
@@ -27,11 +29,56 @@ def test_the_schemas_trainer_has_the_fields_of_the_trainers_options() -> None:
 def test_what_was_asked_is_data_network_loss_schedule_weights_and_seed(default: Settings) -> None:
     asked = {key: value for key, value in asdict(default).items() if key in ASKED}
     del asked["dataset"]["check_integrity"]
+    for name in ("accuracy", "rate"):  # of an adaptive lambda
+        del asked["schedule"]["lam"][name]
     assert identity(default) == asked
 
 
 def test_how_files_are_checked_is_not_what_was_asked() -> None:
     assert identity(compose(["dataset.check_integrity=false"])) == identity(compose([]))
+
+
+KEPT = {
+    "power": {"kind", "base", "gamma", "power", "minimum", "delay"},
+    "constant": {"kind", "base", "gamma", "power", "minimum", "delay"},
+    "adaptive": {"kind", "base", "minimum", "accuracy", "rate"},
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_what_a_kind_of_lambda_takes_no_notice_of_is_not_what_was_asked(kind: str) -> None:
+    assert identity(compose([f"schedule.lam.kind={kind}"]))["schedule"]["lam"].keys() == KEPT[kind]
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_every_kind_of_lambda_says_what_it_takes_no_notice_of(kind: str) -> None:
+    assert set(UNUSED_BY[kind]) == {item.name for item in fields(Lambda)} - KEPT[kind]
+
+
+def test_the_controllers_options_are_what_was_asked_of_an_adaptive_lambda() -> None:
+    asked = [["schedule.lam.kind=adaptive", option] for option in ("seed=0", "schedule.lam.accuracy=0.8")]
+    first, second = (identity(compose(options)) for options in asked)
+    assert first != second
+
+
+RECORDS = [
+    json.loads(path.read_text()) for path in (ROOT / "outputs" / "results" / "small" / "runs").glob("mnist_*.json")
+]
+
+
+def test_the_committed_runs_of_table_2_are_still_what_it_asks_for() -> None:
+    # check_integrity: of a record made when that was a part of what was asked
+    there = {record["config_sha256"] for record in RECORDS if "check_integrity" not in record["dataset"]}
+    seeds = 1 + max(record["seed"] for record in RECORDS)
+    cells = _plan.cells(_plan.read_table("2"), _plan.read_profile("small"), seeds)
+    assert len(there) >= 12 and there <= {identity_sha256(cell.identity) for cell in cells}
+
+
+def test_the_file_of_a_run_made_before_there_was_an_adaptive_lambda_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    text = to_yaml(compose())
+    path.write_text("".join(line for line in text.splitlines(True) if line.strip()[:5] not in ("accur", "rate:")))
+    assert path.read_text() != text and identity(from_file(path)) == identity(compose())
 
 
 def test_every_setting_is_either_asked_or_outside(default: Settings) -> None:

@@ -30,3 +30,8 @@ def test_a_wrong_option_is_one_line(script, tmp_path):
     said = script("plot_schedule", "schedule.lr.base=-1", f"out={tmp_path / 's.png'}")
     assert said.code == 2 and said.err == "error: schedule.lr.base must be a number > 0, got -1\n"
     assert not (tmp_path / "s.png").exists()
+
+
+def test_an_adaptive_lambda_has_no_curve_before_the_run(script, tmp_path):
+    said = script("plot_schedule", "schedule.lam.kind=adaptive", f"out={tmp_path / 's.png'}")
+    assert said.code == 2 and "schedule.lam.kind=adaptive" in said.err and "plot_run.py" in said.err

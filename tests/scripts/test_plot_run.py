@@ -1,0 +1,140 @@
+"""scripts/plot_run.py: curves of runs on one page, whatever became of them."""
+
+import json
+import math
+
+import pytest
+
+from scripts import plot_run as module
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def made(tmp_path):
+    """made("name", lines=..., result=...) -> the folder of a run that never ran."""
+
+    def make(name, lines=12, result=None, **values):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        keys = ("loss", "train_error", "lam", "lr", "target_angle_q05", "target_angle_q50", "target_angle_q95")
+        keys += ("feature_norm", "weight_norm", "gradient_norm")
+        texts = [json.dumps(dict.fromkeys(keys, 1.0 / step) | values | {"step": step}) for step in range(1, lines + 1)]
+        (folder / "metrics.jsonl").write_text("".join(text + "\n" for text in texts))
+        if result is not None:
+            (folder / "result.json").write_text(json.dumps(result))
+        return folder
+
+    return make
+
+
+FINISHED = {"status": "finished", "num_classes": 10, "predicted_classes": 10, "train_error": 1.0, "divergences": []}
+DIVERGED = {"status": "diverged", "divergences": [{"step": 1234}]}
+
+
+@pytest.fixture
+def drawn(script, tmp_path):
+    """drawn(folder, ...) -> what it said; the pictures are there."""
+
+    def draw(*folders):
+        said = script("plot_run", *map(str, folders), f"out={tmp_path / 'page' / 'curves.png'}")
+        assert said.code == 0, said.err
+        assert (tmp_path / "page" / "curves.png").read_bytes().startswith(b"\x89PNG")
+        assert "</svg>" in (tmp_path / "page" / "curves.svg").read_text()
+        return said.out
+
+    return draw
+
+
+def test_it_draws_a_real_run(drawn, finished):
+    assert "finished, " in drawn(finished) or "collapsed, " in drawn(finished)
+
+
+def test_a_line_says_what_became_of_each_run(drawn, made):
+    out = drawn(
+        made("a=1/seed=0", result=FINISHED),
+        made("a=2/seed=0", result=FINISHED | {"predicted_classes": 1}),
+        made("a=3/seed=0", result=DIVERGED),
+        made("a=4/seed=0", lines=3),
+    )
+    assert out.splitlines()[:4] == [
+        "a=1/seed=0: finished, 12 logged steps up to step 12",
+        "a=2/seed=0: collapsed, 12 logged steps up to step 12",
+        "a=3/seed=0: diverged, 12 logged steps up to step 12, diverged at step 1,234",
+        "a=4/seed=0: unfinished, 3 logged steps up to step 3",
+    ]
+
+
+def test_a_single_run_is_named_with_its_options(drawn, made):
+    assert drawn(made("loss.m=4/seed=3")).startswith("loss.m=4/seed=3: ")
+
+
+def test_a_run_that_died_before_its_first_logged_step_is_on_the_page(drawn, made):
+    assert "diverged at step 1,234" in drawn(made("dead", lines=0, result=DIVERGED), made("alive"))
+
+
+@pytest.mark.parametrize("lam", [None, 0.0, "inf"])
+def test_any_lambda_can_be_drawn(drawn, made, lam):
+    drawn(made("run", lam=lam))
+
+
+def test_a_torn_last_line_is_left_out(drawn, made):
+    folder = made("run", lines=5)
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"step": 6, "lo')
+    assert "up to step 5" in drawn(folder)
+
+
+def test_equal_curves_give_equal_files(drawn, made, tmp_path):
+    folder, pictures = made("run", result=FINISHED), []
+    for _ in range(2):
+        drawn(folder)
+        pictures.append((tmp_path / "page" / "curves.svg").read_bytes())
+    assert pictures[0] == pictures[1]
+
+
+def test_the_ending_of_out_is_free(script, made, tmp_path):
+    folder = made("run")
+    for name in ("loss.m=4", "b.svg"):
+        assert script("plot_run", str(folder), f"out={tmp_path / name}").code == 0
+    pictures = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert pictures == {"loss.m=4.png", "loss.m=4.svg", "b.png", "b.svg"}
+
+
+def test_a_curve_is_what_the_lines_say():
+    lines = [{"step": 3, "lam": 2.0}, {"step": 6, "lam": None}, {"step": 9, "lam": "inf"}, {"step": 12}]
+    steps, values = module.Run(None, "finished", lines, []).curve("lam")
+    assert steps == [3, 9] and values[0] == 2.0 and math.isnan(values[1])
+
+
+def test_a_folder_that_is_no_run_is_one_line(script, tmp_path):
+    said = script("plot_run", str(tmp_path), f"out={tmp_path / 'c.png'}")
+    assert said.code == 2 and said.err == f"error: there is no run in {tmp_path}: metrics.jsonl is missing\n"
+
+
+def test_a_run_without_a_logged_step_is_one_line(script, made, tmp_path):
+    said = script("plot_run", str(made("run", lines=0)), f"out={tmp_path / 'c.png'}")
+    assert said.code == 2 and said.out == "runs/run: unfinished\n"
+    assert said.err == "error: none of these runs has logged a step: there is nothing to draw\n"
+
+
+def test_a_damaged_result_is_one_line(script, made, tmp_path):
+    folder = made("run")
+    (folder / "result.json").write_text("{")
+    said = script("plot_run", str(folder), f"out={tmp_path / 'c.png'}")
+    assert (
+        said.code == 2
+        and said.err.startswith(f"error: the run in {folder} cannot be read")
+        and said.err.count("\n") == 1
+    )
+
+
+def test_without_a_run_it_says_how_to_call_it(script):
+    said = script("plot_run")
+    assert said.code == 2 and said.err.startswith("error: which run? ")
+
+
+def test_a_place_that_cannot_be_written_is_one_line(script, made, tmp_path):
+    (tmp_path / "file").touch()
+    said = script("plot_run", str(made("run")), f"out={tmp_path / 'file' / 'c.png'}")
+    assert said.code == 2 and said.err.startswith("error: out=")
