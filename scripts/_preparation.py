@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 from configs.errors import ConfigError
 from data.faces.crop import Crop, Remarks
-from data.faces.decode import ImageError, decode_image
+from data.faces.decode import FORMATS, ImageError, decode_image
 from data.faces.templates import MEAN_SIZE, TEMPLATES
 from scripts._network import Network
 
@@ -51,7 +51,7 @@ class Preparation:
 
     def _check_size(self, content: bytes) -> None:
         try:
-            width, height = Image.open(io.BytesIO(content)).size
+            width, height = Image.open(io.BytesIO(content), formats=FORMATS).size
         except Exception:  # no image: decoding it says why
             return
         if (height, width) not in self.accepted:
