@@ -63,14 +63,14 @@ def _write(out: Path, files: dict[str, Path], own: dict[str, str], overrides: li
 
 
 def _find(folder: Path) -> dict[str, Path]:
-    """Name below the folder -> file, in the order of the names; hidden files are no images of the user's."""
+    """Name below the folder -> file, in the order of the names. UserError if there is none."""
     from data.faces.names import EXTENSIONS, is_image_name
     from lsoftmax.errors import UserError
 
     if not folder.is_dir():
         raise UserError(f"there is no folder images={folder}")
-    paths = [path for path in folder.rglob("*") if is_image_name(path.name) and path.is_file()]
-    found = {path.relative_to(folder).as_posix(): path for path in paths}
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    found = {name: path for name, path in paths.items() if is_image_name(name) and path.is_file()}
     if not found:
         raise UserError(f"images={folder} holds no image ({', '.join(EXTENSIONS)})")
     return dict(sorted(found.items()))
