@@ -82,7 +82,9 @@ def _image_shape(settings: Settings, tensors: dict[str, Tensor], path: Path) -> 
         if fc is None or _takes(settings, shape) == fc.shape:  # without fc: load_into names what is missing
             return shape
     tried = ", ".join(" x ".join(map(str, shape)) for shape in shapes)
-    raise UserError(f"{path} does not fit the network of its config.yaml on images of {tried} (channels x rows x columns)")
+    raise UserError(
+        f"{path} does not fit the network of its config.yaml on images of {tried} (channels x rows x columns)"
+    )
 
 
 def _usual(settings: Settings, channels: int) -> list[tuple[int, int, int]]:

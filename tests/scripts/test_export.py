@@ -159,7 +159,9 @@ def test_the_logits_are_those_of_the_loss(script, run_of, tmp_path, loss, logits
 
 def test_a_face_run(script, run_of, tmp_path):
     """A mean per channel: the size of the images is that which fits the weights. And a scale."""
-    run = run_of((3, 112, 96), torch.full((3, 1, 1), 127.5), "model=face_narrow", "model.width=0.0625", "dataset.scale=128")
+    run = run_of(
+        (3, 112, 96), torch.full((3, 1, 1), 127.5), "model=face_narrow", "model.width=0.0625", "dataset.scale=128"
+    )
     assert script("export", f"run={run}", f"out={tmp_path / 'out'}").code == 0
     images = pictures(2, (3, 112, 96))
     expected, _ = embedded(run, images)
