@@ -17,7 +17,10 @@ MIRRORS = ("none", "sum", "concat")
 
 
 class NetworkEmbedder:
-    """A network, how its images are prepared, and what becomes of the mirror image: none, sum or concat."""
+    """A network, how its images are prepared, and what becomes of the mirror image's features: none, sum or concat.
+
+    Images are mirrored as in training: after the mean, which may be an image too, is subtracted.
+    """
 
     def __init__(self, network: Network, preparation: Preparation, *, mirror: str) -> None:
         if mirror not in MIRRORS:

@@ -16,6 +16,8 @@ OUTPUTS = ("embeddings", "logits")
 class Inference(nn.Module):
     """(N, C, H, W) uint8 or float32, pixel values from 0 to 255 -> embeddings (N, D), logits (N, classes)."""
 
+    mean: Tensor
+
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.backbone = network.backbone

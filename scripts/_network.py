@@ -22,7 +22,7 @@ from lsoftmax.errors import UserError
 from lsoftmax.losses import Criterion
 
 # (H, W) that a mean per channel leaves open; the first one that fits the weights.
-SIZES = (*TEMPLATES, *dict.fromkeys(kind.shape[1:] for kind in KINDS.values() if kind.shape[1:] not in TEMPLATES))
+SIZES = tuple(dict.fromkeys([*TEMPLATES, *(kind.shape[1:] for kind in KINDS.values())]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +75,8 @@ def open_network(run: Path, overrides: Sequence[str] = ()) -> Network:
 
 def _image_shape(settings: Settings, tensors: dict[str, Tensor], path: Path) -> tuple[int, int, int]:
     """(C, H, W): that of a mean image, else of the usual sizes the one with which the fully connected layer fits."""
-    channels, *size = tensors["input.mean"].shape
-    shapes = [(channels, *size)] if max(size) > 1 else _usual(settings, channels)
+    channels, height, width = tensors["input.mean"].shape
+    shapes = [(channels, height, width)] if max(height, width) > 1 else _usual(settings, channels)
     fc = tensors.get("backbone.fc.weight")
     for shape in shapes:
         if fc is None or _takes(settings, shape) == fc.shape:  # without fc: load_into names what is missing
@@ -92,7 +92,7 @@ def _usual(settings: Settings, channels: int) -> list[tuple[int, int, int]]:
     name = getattr(settings.dataset, "like", settings.dataset.name).rstrip("+")
     kind = KINDS.get("mnist" if name == "mnist5k" else name)
     own = [kind.shape] if kind is not None and kind.shape[0] == channels else []
-    return own + [(channels, *size) for size in SIZES]
+    return own + [(channels, height, width) for height, width in SIZES]
 
 
 def _takes(settings: Settings, shape: tuple[int, int, int]) -> torch.Size | None:

@@ -13,8 +13,10 @@ def without_reader(*command):
     """Run it with a standard output that nobody reads."""
     read, write = os.pipe()
     os.close(read)
+    here = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}  # as a pipe is
+    streams = {"stdout": write, "stderr": subprocess.PIPE}
     try:
-        return subprocess.run([sys.executable, *command], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True)
+        return subprocess.run([sys.executable, *command], cwd=ROOT, env=here, text=True, **streams)
     finally:
         os.close(write)
 

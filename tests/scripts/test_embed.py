@@ -31,14 +31,21 @@ def save(folder, names, pictures):
     return folder
 
 
-def embedded(run, images):
-    """(N, D) by the definition: the network of the run's configuration on (pixel - mean) / scale."""
+def embedded(run, images, mirrored=False):
+    """(N, D) by the definition: the network of the run's configuration on (pixel - mean) / scale, or its mirror."""
     settings, path = from_file(run / "config.yaml"), run / "model.safetensors"
     tensors = load_file(path)
     backbone = models.build(image_shape=images.shape[1:], **asdict(settings.model))
     load_into(backbone, tensors, "backbone", path)
+    pixels = (images.float() - tensors["input.mean"]) / settings.dataset.scale
     with torch.no_grad():
-        return backbone.eval()((images.float() - tensors["input.mean"]) / settings.dataset.scale)
+        return backbone.eval()(pixels.flip(3) if mirrored else pixels)
+
+
+def assert_close(found, expected, share=1e-4):
+    """As shares of the largest value."""
+    close = share * expected.abs().max().item()
+    torch.testing.assert_close(torch.as_tensor(found), expected, rtol=0, atol=close)
 
 
 @pytest.fixture
@@ -62,23 +69,23 @@ def test_names_and_embeddings_of_grey_images(script, finished, digits, tmp_path)
     said, found = embed(script, finished, digits, tmp_path / "new" / "e.npz")
     assert list(found.names) == DIGITS and "5 embeddings of" in said.out and said.err == ""
     images = torch.tensor(np.stack(pixels_of(DIGITS)))[:, None]
-    torch.testing.assert_close(torch.tensor(found.values), embedded(finished, images))
+    assert_close(found.values, embedded(finished, images))
 
 
 @pytest.mark.parametrize("mirror", ["sum", "concat"])
 def test_mirror_features(script, finished, digits, tmp_path, mirror):
     _, found = embed(script, finished, digits, tmp_path / "e.npz", f"mirror={mirror}")
     images = torch.tensor(np.stack(pixels_of(DIGITS)))[:, None]
-    straight, mirrored = embedded(finished, images), embedded(finished, images.flip(3))
+    straight, mirrored = embedded(finished, images), embedded(finished, images, mirrored=True)
     expected = straight + mirrored if mirror == "sum" else torch.cat([straight, mirrored], 1)
-    torch.testing.assert_close(torch.tensor(found.values), expected)
+    assert_close(found.values, expected)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_the_batch_size_changes_nothing(script, finished, digits, tmp_path, size):
     _, one = embed(script, finished, digits, tmp_path / "a.npz")
     _, other = embed(script, finished, digits, tmp_path / "b.npz", f"trainer.eval_batch_size={size}")
-    np.testing.assert_allclose(one.values, other.values, rtol=1e-5, atol=1e-5 * np.abs(one.values).max())
+    assert_close(other.values, torch.tensor(one.values), share=1e-5)
     assert one.names == other.names
 
 
@@ -87,7 +94,7 @@ def test_colour_images_keep_the_order_of_their_channels(script, colour_run, tmp_
     images = save(tmp_path / "images", [f"{name}.png" for name in "abcd"], pictures)
     _, found = embed(script, colour_run, images, tmp_path / "e.npz")
     expected = embedded(colour_run, torch.tensor(np.stack(pictures)).permute(0, 3, 1, 2))
-    torch.testing.assert_close(torch.tensor(found.values), expected)
+    assert_close(found.values, expected)
 
 
 def test_a_colour_image_for_a_grey_network_is_made_grey(script, finished, tmp_path):
@@ -96,7 +103,7 @@ def test_a_colour_image_for_a_grey_network_is_made_grey(script, finished, tmp_pa
     _, found = embed(script, finished, images, tmp_path / "e.npz")
     luma = (picture @ np.array([0.299, 0.587, 0.114])).round().astype(np.uint8)  # ITU-R BT.601
     expected = embedded(finished, torch.tensor(luma)[None, None])
-    torch.testing.assert_close(torch.tensor(found.values), expected, rtol=0.02, atol=0.02 * expected.abs().max().item())
+    assert_close(found.values, expected, share=0.02)
 
 
 def test_wrong_images_are_one_error_that_lists_them_all(script, finished, digits, tmp_path):
@@ -111,15 +118,14 @@ def test_wrong_images_are_one_error_that_lists_them_all(script, finished, digits
 
 def test_resize_scales_and_says_so(script, finished, tmp_path):
     [picture] = pixels_of("a", (56, 56))
-    wide = np.pad(picture, ((0, 0), (20, 20)))  # what sticks out is cut off
+    wide = np.pad(picture, ((0, 0), (20, 20)), mode="edge")  # what sticks out is cut off
     images = save(tmp_path / "images", ["square.png", "wide.png"], [picture, wide])
     said, found = embed(script, finished, images, tmp_path / "e.npz", "resize=true")
     assert "warning: 1 images: 56 x 96 scaled to 28 x 28" in said.err
-    np.testing.assert_allclose(found.values[0], found.values[1], atol=1e-3 * np.abs(found.values).max())
+    assert_close(found.values[1], torch.tensor(found.values[0]), share=0.01)
     halved = picture.reshape(28, 2, 28, 2).mean((1, 3)).round().astype(np.uint8)
     expected = embedded(finished, torch.tensor(halved)[None, None])[0]
-    close = 0.05 * expected.abs().max().item()
-    torch.testing.assert_close(torch.tensor(found.values[0]), expected, rtol=0, atol=close)
+    assert_close(found.values[0], expected, share=0.05)
 
 
 @pytest.fixture
@@ -151,9 +157,9 @@ def test_faces_of_both_aligned_sizes(script, face_run, tmp_path):
     images = save(tmp_path / "images", ["narrow.png", "wide.png"], [wide[:, 8:104], wide])
     said, found = embed(script, face_run, images, tmp_path / "e.npz")
     assert said.err == ""
-    torch.testing.assert_close(torch.tensor(found.values[0]), torch.tensor(found.values[1]))
+    assert_close(found.values[0], torch.tensor(found.values[1]))
     expected = embedded(face_run, torch.tensor(wide[:, 8:104].copy()).permute(2, 0, 1)[None])
-    torch.testing.assert_close(torch.tensor(found.values[:1]), expected)
+    assert_close(found.values[:1], expected)
 
 
 @pytest.mark.parametrize(
