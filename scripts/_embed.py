@@ -14,6 +14,7 @@ from scripts._network import Network, open_network
 from scripts._preparation import Preparation
 
 MIRRORS = ("none", "sum", "concat")
+REASONS = 5  # why images are wrong, of those that an error shows
 
 
 class NetworkEmbedder:
@@ -56,18 +57,30 @@ class NetworkEmbedder:
     def _batches(self, count: int, content: Callable[[int], bytes], name: Callable[[int], str]) -> Iterator[Tensor]:
         """(B, C, H, W) uint8. After a wrong image the rest is only looked at, so that one error lists them all."""
         size = self.network.settings.trainer.eval_batch_size
-        wrong: list[str] = []
+        wrong: dict[str, list[str]] = {}  # what is wrong -> with which
         for start in range(0, count, size):
             images = torch.empty(min(size, count - start), *self.network.image_shape, dtype=torch.uint8)
             for row in range(len(images)):
                 try:
                     images[row] = torch.tensor(self.preparation(content(start + row)))
                 except ImageError as error:
-                    wrong.append(f"{name(start + row)}: {error}")
+                    wrong.setdefault(str(error), []).append(name(start + row))
             if not wrong:
                 yield images
         if wrong:
-            raise UserError(wrong[0] if len(wrong) == 1 else f"{len(wrong)} of {count} images: {listed(wrong)}")
+            raise UserError(_summary(wrong, count))
+
+
+def _summary(wrong: dict[str, list[str]], count: int) -> str:
+    """One line, however many images are wrong in however many ways."""
+    number = sum(map(len, wrong.values()))
+    if number == 1:
+        [(reason, [name])] = wrong.items()
+        return f"{name}: {reason}"
+    most = sorted(wrong.items(), key=lambda item: -len(item[1]))
+    ways = [f"{reason}: {listed(names)}" for reason, names in most[:REASONS]]
+    more = f"; and {len(most) - REASONS} other reasons" if len(most) > REASONS else ""
+    return f"{number:,} of {count:,} images are wrong: {'; '.join(ways)}{more}"
 
 
 class Embedder(NetworkEmbedder):

@@ -56,5 +56,5 @@ class Preparation:
             return
         if (height, width) not in self.accepted:
             wanted = " or ".join(f"{rows} x {columns}" for rows, columns in self.accepted)
-            remedy = "" if self.accepted == [MEAN_SIZE] else "; resize=true scales"
-            raise ImageError(f"{height} x {width} pixels, wanted {wanted} (rows x columns{remedy})")
+            remedy = "" if self.accepted == [MEAN_SIZE] else " or resize=true"
+            raise ImageError(f"{height} x {width} pixels (rows x columns), wanted {wanted}{remedy}")

@@ -4,6 +4,7 @@
 
 run=      a finished run's folder
 images=   a folder; all its JPEG, PNG and BMP images are taken, those of its subfolders too
+          (links to folders are not followed)
 out=      the .npz file: names (N,), each image's path below the folder, and embeddings (N, D) float32
 mirror=   none (default), sum or concat: features of the image and its mirror image
 align=    none (default: faces are aligned already) or fixed (faces of 250 x 250 as LFW's, one cut for all)

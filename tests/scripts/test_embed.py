@@ -112,8 +112,16 @@ def test_wrong_images_are_one_error_that_lists_them_all(script, finished, digits
     out = tmp_path / "e.npz"
     said = script("embed", f"run={finished}", f"images={digits}", f"out={out}", "trainer.eval_batch_size=2")
     assert said.code == 2 and said.err.count("\n") == 1 and not out.exists()
-    assert "2 of 7 images" in said.err and "b/broken.jpg: not a JPEG" in said.err
-    assert "b/large.png: 30 x 40 pixels, wanted 28 x 28 (rows x columns; resize=true scales)" in said.err
+    assert "2 of 7 images are wrong" in said.err and "not a JPEG, PNG or BMP image: b/broken.jpg" in said.err
+    assert "30 x 40 pixels (rows x columns), wanted 28 x 28 or resize=true: b/large.png" in said.err
+
+
+def test_thousands_of_wrong_images_are_a_line_of_few_words(script, finished, tmp_path):
+    names = [f"{number:02d}.png" for number in range(50)]
+    images = save(tmp_path / "images", names, [np.zeros((28, max(29, number)), np.uint8) for number in range(50)])
+    said = script("embed", f"run={finished}", f"images={images}", f"out={tmp_path / 'e.npz'}")
+    assert "50 of 50 images are wrong: 28 x 29 pixels" in said.err and "19.png and 10 more; 28 x 30 pixels" in said.err
+    assert said.err.endswith("; and 16 other reasons\n") and said.err.count("\n") == 1
 
 
 def test_resize_scales_and_says_so(script, finished, tmp_path):
@@ -165,9 +173,9 @@ def test_faces_of_both_aligned_sizes(script, face_run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "wanted"),
     [
-        ([], "a.png: 100 x 100 pixels, wanted 112 x 96 or 112 x 112 (rows x columns; resize=true scales)"),
-        (["align=fixed"], "a.png: 100 x 100 pixels, wanted 250 x 250 (rows x columns)"),
-        (["align=fixed", "resize=true"], "a.png: 100 x 100 pixels, wanted 250 x 250 (rows x columns)"),
+        ([], "a.png: 100 x 100 pixels (rows x columns), wanted 112 x 96 or 112 x 112 or resize=true"),
+        (["align=fixed"], "a.png: 100 x 100 pixels (rows x columns), wanted 250 x 250"),
+        (["align=fixed", "resize=true"], "a.png: 100 x 100 pixels (rows x columns), wanted 250 x 250"),
     ],
 )
 def test_a_face_of_the_wrong_size(script, face_run, tmp_path, options, wanted):
