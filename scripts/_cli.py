@@ -59,17 +59,18 @@ def flag(own: dict[str, str], key: str, default: bool) -> bool:
 
 def main(script: Callable[[list[str]], None], about: str | None) -> int:
     """Run it on the command line: 0, or 2 and one line for what the user can mend. -h prints what it is about."""
-    if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
-        print((about or "").strip())
-        return 0
     try:
-        script(sys.argv[1:])
+        if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
+            print((about or "").strip())
+        else:
+            script(sys.argv[1:])
+        sys.stdout.flush()  # here, not when Python ends: then nobody could answer for a reader that has gone
     except ConfigError as error:
         return _fail(error)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader has gone (| head)
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    except BrokenPipeError:  # the reader has gone (| head): what is still buffered goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         from lsoftmax.errors import UserError  # not above: it would import torch before the options are checked

@@ -1,100 +1,95 @@
-"""Embeddings of face images by the network of a run."""
+"""Embeddings of images by the network of a run."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-import models
 from configs.errors import ConfigError
-from configs.schema import Settings
-from configs.settings import from_file
-from data.faces.crop import Crop, Remarks
 from data.faces.decode import ImageError
-from data.faces.templates import TEMPLATES
-from data.loader import normalize
-from lsoftmax.engine.device import choose_device, set_determinism
-from lsoftmax.engine.weights import load_into, read_weights
+from data.faces.files import listed
 from lsoftmax.errors import UserError
+from scripts._network import Network, open_network
+from scripts._preparation import Preparation
 
 MIRRORS = ("none", "sum", "concat")
+REASONS = 5  # why images are wrong, of those that an error shows
 
 
-class Embedder:
-    """The backbone of a run, in evaluation mode on its device, and how its images are prepared."""
+class NetworkEmbedder:
+    """A network, how its images are prepared, and what becomes of the mirror image's features: none, sum or concat.
 
-    def __init__(self, run: Path, overrides: Sequence[str], *, mirror: str, align: str) -> None:
+    Images are mirrored as in training: after the mean, which may be an image too, is subtracted.
+    """
+
+    def __init__(self, network: Network, preparation: Preparation, *, mirror: str) -> None:
         if mirror not in MIRRORS:
             raise ConfigError(f"mirror must be one of {', '.join(MIRRORS)}, got {mirror!r}")
-        if align not in ("none", "fixed"):
-            raise ConfigError(f"align must be none (aligned images) or fixed (250 x 250, one cut), got {align!r}")
-        self.settings = from_file(run / "config.yaml", overrides)
-        path = run / "model.safetensors"
-        if not path.exists():
-            raise ConfigError(
-                f"the run in {run} has no weights: it has not ended, or it diverged (see its result.json)"
-            )
-        self.device = choose_device(self.settings.device)
-        set_determinism(True)
-        tensors, _ = read_weights(path)
-        self.backbone, self.size = _backbone(self.settings, tensors, path)
-        self.backbone.to(self.device).eval()
-        self.mean = tensors["input.mean"].to(self.device)
-        self.crop = Crop(size=self.size, align=align)  # type: ignore[arg-type]
+        self.network = network
+        self.preparation = preparation
         self.mirror = mirror
-        self.remarks = Remarks()
+
+    @property
+    def remarks(self) -> dict[str, int]:
+        """What was noticed in images so far: kind -> count."""
+        return self.preparation.remarks
 
     @torch.inference_mode()
     def __call__(
         self, count: int, content: Callable[[int], bytes], name: Callable[[int], str], done: Callable[[int], object]
     ) -> Tensor:
-        """(count, D) float32 on the CPU; content(i) is the i-th encoded image. UserError that names an unreadable one.
+        """(count, D) float32 on the CPU; content(i) is the i-th encoded image. UserError that lists the wrong ones.
 
         `done` is called with the number of images embedded so far, after each batch.
         """
-        parts = []
+        backbone, parts = self.network.backbone, []
         for batch in self._batches(count, content, name):
-            pixels = normalize(batch.to(self.device), self.mean, self.settings.dataset.scale)
-            features = self.backbone(pixels)
+            pixels = self.network.prepare(batch)
+            features = backbone(pixels)
             if self.mirror != "none":
-                mirrored = self.backbone(pixels.flip(3))
+                mirrored = backbone(pixels.flip(3))
                 features = features + mirrored if self.mirror == "sum" else torch.cat([features, mirrored], dim=1)
             parts.append(features.cpu())
             done(sum(map(len, parts)))
         return torch.cat(parts)
 
     def _batches(self, count: int, content: Callable[[int], bytes], name: Callable[[int], str]) -> Iterator[Tensor]:
-        """(B, 3, H, W) uint8."""
-        size = self.settings.trainer.eval_batch_size
+        """(B, C, H, W) uint8. After a wrong image the rest is only looked at, so that one error lists them all."""
+        size = self.network.settings.trainer.eval_batch_size
+        wrong: dict[str, list[str]] = {}  # what is wrong -> with which
         for start in range(0, count, size):
-            images = torch.empty(min(size, count - start), *self.size, 3, dtype=torch.uint8)
+            images = torch.empty(min(size, count - start), *self.network.image_shape, dtype=torch.uint8)
             for row in range(len(images)):
                 try:
-                    images[row] = torch.tensor(self.crop(content(start + row), remarks=self.remarks))
+                    images[row] = torch.tensor(self.preparation(content(start + row)))
                 except ImageError as error:
-                    raise UserError(f"{name(start + row)}: {error}") from error
-            yield images.permute(0, 3, 1, 2)
+                    wrong.setdefault(str(error), []).append(name(start + row))
+            if not wrong:
+                yield images
+        if wrong:
+            raise UserError(_summary(wrong, count))
 
 
-def _backbone(settings: Settings, tensors: dict[str, Tensor], path: Path) -> tuple[models.Backbone, tuple[int, int]]:
-    """The network with its weights, and the (H, W) of its crops: of the two usual sizes the one that fits."""
-    mean = tensors.get("input.mean")
-    if mean is None or mean.ndim != 3:
-        raise UserError(f"{path} lacks input.mean: it was not written by train.py")
-    if mean.shape[0] != 3:
-        raise UserError(f"{path} belongs to images of {mean.shape[0]} channel(s): no network for faces in colour")
-    for size in TEMPLATES:
-        if any(have not in (1, wanted) for have, wanted in zip(mean.shape[1:], size, strict=True)):
-            continue
-        try:
-            backbone = models.build(image_shape=(3, *size), **asdict(settings.model))
-        except ValueError as error:
-            raise UserError(f"model: {error}") from error
-        fc = tensors.get("backbone.fc.weight")
-        if fc is None or fc.shape == backbone.fc.weight.shape:
-            load_into(backbone, tensors, "backbone", path)
-            return backbone, size
-    sizes = " or ".join(f"{height} x {width}" for height, width in TEMPLATES)
-    raise UserError(f"{path} is for other images than faces of {sizes} (mean {tuple(mean.shape)})")
+def _summary(wrong: dict[str, list[str]], count: int) -> str:
+    """One line, however many images are wrong in however many ways."""
+    number = sum(map(len, wrong.values()))
+    if number == 1:
+        [(reason, [name])] = wrong.items()
+        return f"{name}: {reason}"
+    most = sorted(wrong.items(), key=lambda item: -len(item[1]))
+    ways = [f"{reason}: {listed(names)}" for reason, names in most[:REASONS]]
+    more = f"; and {len(most) - REASONS} other reasons" if len(most) > REASONS else ""
+    return f"{number:,} of {count:,} images are wrong: {'; '.join(ways)}{more}"
+
+
+class Embedder(NetworkEmbedder):
+    """The network of a face run; images of any size are scaled to its own, with a remark."""
+
+    def __init__(self, run: Path, overrides: Sequence[str], *, mirror: str, align: str) -> None:
+        network = open_network(run, overrides)
+        if not network.takes_faces:
+            channels, *size = network.image_shape
+            shape = f"{size[0]} x {size[1]} pixels and {channels} channel{'s' * (channels > 1)}"
+            raise UserError(f"the run in {run} is for images of {shape}: no network for faces in colour")
+        super().__init__(network, Preparation(network, align=align, resize=True), mirror=mirror)

@@ -5,14 +5,19 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 
+import models
 import train
-from configs.settings import compose, identity
+from configs.settings import compose, identity, to_yaml
+from lsoftmax import losses
 from lsoftmax.engine.folder import identity_sha256
+from lsoftmax.engine.weights import save_weights
 from scripts._known_data import expected_sha256
 
 
@@ -34,6 +39,27 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def result(finished: Path) -> dict:
     return json.loads((finished / "result.json").read_text())
+
+
+@pytest.fixture
+def run_of(tmp_path: Path) -> Callable[..., Path]:
+    """run_of(image_shape, mean, "loss=hinge", ...) -> the folder of a run whose network has seen nothing."""
+
+    def make(image_shape: tuple[int, int, int], mean: torch.Tensor, *options: str, num_classes: int = 4) -> Path:
+        run = tmp_path / "run"
+        run.mkdir()
+        settings = compose(["dataset=synthetic", "device=cpu", "trainer.eval_batch_size=3", *options])
+        torch.manual_seed(0)
+        backbone = models.build(image_shape=image_shape, **asdict(settings.model))
+        chosen = asdict(settings.loss)
+        criterion = losses.create(chosen.pop("name"), backbone.feature_size, num_classes, **chosen)
+        if criterion.bias is not None:
+            torch.nn.init.normal_(criterion.bias)
+        save_weights(run / "model.safetensors", backbone, criterion, mean, {})
+        (run / "config.yaml").write_text(to_yaml(settings))
+        return run
+
+    return make
 
 
 @pytest.fixture

@@ -1,0 +1,99 @@
+"""Embeddings of a folder of images by the network of a run, in a file that scripts/verify.py reads (embeddings=).
+
+    python scripts/embed.py run=outputs/runs/... images=FOLDER out=embeddings.npz [mirror=concat]
+
+run=      a finished run's folder
+images=   a folder; all its JPEG, PNG and BMP images are taken, those of its subfolders too
+          (links to folders are not followed)
+out=      the .npz file: names (N,), each image's path below the folder, and embeddings (N, D) float32
+mirror=   none (default), sum or concat: features of the image and its mirror image
+align=    none (default: faces are aligned already) or fixed (faces of 250 x 250 as LFW's, one cut for all)
+resize=   true scales images of another size than the network's, cutting off what sticks out; else they are an error
+Further options are the configuration's: device=, trainer.eval_batch_size= (images at a time), ...
+"""
+
+import _root  # noqa: F401
+
+# isort: split
+
+import sys
+from pathlib import Path
+
+from configs.errors import ConfigError
+from scripts import _cli, _values
+
+OPTIONS = ["run", "images", "out", "mirror", "align", "resize"]
+
+
+def embed(arguments: list[str]) -> None:
+    """See above."""
+    own, overrides = _cli.split_options(arguments, OPTIONS)
+    for key in ("run", "images", "out"):
+        if not own.get(key):
+            raise ConfigError(f"give run=FOLDER images=FOLDER out=FILE.npz: {key}= is missing")
+    if not own["out"].endswith(".npz"):
+        raise ConfigError(f"out must be a file FILE.npz, got {own['out']!r}")
+    resize = _values.truth(own, "resize", False)
+    out = Path(own["out"]).expanduser()
+    files = _find(Path(own["images"]).expanduser())
+    _make_folder(out.parent)  # now: a place that takes no file should not cost the embedding first
+    _write(out, files, own, overrides, resize)
+
+
+def _write(out: Path, files: dict[str, Path], own: dict[str, str], overrides: list[str], resize: bool) -> None:
+    import numpy as np
+    from tqdm import tqdm
+
+    from lsoftmax.engine.files import write_atomically
+    from scripts._embed import NetworkEmbedder
+    from scripts._network import open_network
+    from scripts._preparation import Preparation
+
+    network = open_network(Path(own["run"]).expanduser(), overrides)
+    preparation = Preparation(network, align=own.get("align", "none"), resize=resize)
+    embedder = NetworkEmbedder(network, preparation, mirror=own.get("mirror", "none"))
+    names, paths = list(files), list(files.values())
+    with tqdm(total=len(names), desc="embedding", unit="image", disable=not sys.stderr.isatty()) as bar:
+        embeddings = embedder(
+            len(names), lambda i: _read(paths[i]), names.__getitem__, lambda done: bar.update(done - bar.n)
+        ).numpy()
+    for kind, count in embedder.remarks.items():
+        print(f"warning: {count} images: {kind}", file=sys.stderr)
+    write_atomically(out, lambda file: np.savez(file, names=np.array(names), embeddings=embeddings))
+    print(f"written to {out}: {len(names):,} embeddings of {embeddings.shape[1]} numbers")
+
+
+def _find(folder: Path) -> dict[str, Path]:
+    """Name below the folder -> file, in the order of the names. UserError if there is none."""
+    from data.faces.names import EXTENSIONS, is_image_name
+    from lsoftmax.errors import UserError
+
+    if not folder.is_dir():
+        raise UserError(f"there is no folder images={folder}")
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    found = {name: path for name, path in paths.items() if is_image_name(name) and path.is_file()}
+    if not found:
+        raise UserError(f"images={folder} holds no image ({', '.join(EXTENSIONS)})")
+    return dict(sorted(found.items()))
+
+
+def _read(path: Path) -> bytes:
+    from data.faces.decode import ImageError
+
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror})") from error
+
+
+def _make_folder(folder: Path) -> None:
+    from lsoftmax.engine.files import cannot_write
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+if __name__ == "__main__":
+    sys.exit(_cli.main(embed, __doc__))

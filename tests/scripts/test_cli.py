@@ -1,0 +1,39 @@
+"""scripts/_cli.py: a reader that stops reading is no error."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from configs.settings import ROOT
+
+
+def without_reader(*command):
+    """Run it with a standard output that nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    here = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}  # as a pipe is
+    streams = {"stdout": write, "stderr": subprocess.PIPE}
+    try:
+        return subprocess.run([sys.executable, *command], cwd=ROOT, env=here, text=True, **streams)
+    finally:
+        os.close(write)
+
+
+@pytest.mark.parametrize("name", ["embed", "export", "verify"])
+def test_help_for_a_reader_that_has_gone(name):
+    done = without_reader(f"scripts/{name}.py", "-h")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("length", [10, 1_000_000])  # flushed at the end, and while printing
+def test_results_for_a_reader_that_has_gone(length):
+    code = f"import sys; from scripts import _cli; sys.exit(_cli.main(lambda options: print('x' * {length}), None))"
+    done = without_reader("-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_reaches_a_reader(script):
+    said = script("embed", "--help")
+    assert said.code == 0 and said.out.startswith("Embeddings of a folder") and "resize=" in said.out
