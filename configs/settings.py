@@ -108,8 +108,9 @@ def _join(path: str, name: str) -> str:
 def identity(settings: Settings) -> dict[str, Any]:
     """What was asked, as plain containers: this makes a run what it is. The rest is how it is executed."""
     values = asdict(settings)
-    # How files are checked is no part of what they are: a run's data are known by the hash of their pixels.
-    del values["dataset"]["check_integrity"]
+    # How files are checked and read is no part of what they are: a run's data are known by the hash of their pixels.
+    for how in ("check_integrity", "stream"):
+        values["dataset"].pop(how, None)
     return {key: values[key] for key in ("dataset", "model", "loss", "schedule", "init_from", "seed")}
 
 
