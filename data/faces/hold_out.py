@@ -59,7 +59,7 @@ def pairs_of(people: ImageSet, name: str) -> PairSet:
     """Pairs of people who have two images or more: half of them of one person, in ten folds that share nobody.
 
     In an order drawn once, every image is paired with the next one of its person, and moreover with an image of the
-    next person of its fold.
+    next person of the fold.
     """
     labels = people.labels.numpy()
     order = np.lexsort((ranks(len(labels), "pairs"), labels))
@@ -67,15 +67,16 @@ def pairs_of(people: ImageSet, name: str) -> PairSet:
     following = np.flatnonzero(of[1:] == of[:-1])
     left, right = order[following], order[following + 1]  # matched
     folds = labels[left] % FOLDS
-    # The next person of the fold; behind the last comes the first.
-    firsts = order[np.searchsorted(of, np.arange(people.num_classes))]
+    # The next person of the fold; behind the last comes the first. Of that person the last image, which is never on
+    # the left: so no pair can come a second time, the other way round.
+    lasts = order[np.searchsorted(of, np.arange(people.num_classes), side="right") - 1]
     other = labels[left] + FOLDS
     other = np.where(other < people.num_classes, other, folds)
     return PairSet(
         name,
         people,
         torch.from_numpy(np.concatenate([left, left])),
-        torch.from_numpy(np.concatenate([right, firsts[other]])),
+        torch.from_numpy(np.concatenate([right, lasts[other]])),
         torch.arange(2 * len(left)) < len(left),
         folds=torch.from_numpy(np.concatenate([folds, folds])),
     )
