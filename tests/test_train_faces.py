@@ -2,19 +2,21 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 import assemble
 import train
 from configs import ROOT, compose
 from configs.run_directory import run_directory
-from configs.settings import identity
+from configs.settings import identity, to_settings
 from data import DeviceLoader, StreamLoader
 from data.faces.crop import Crop
 from lsoftmax.engine.folder import identity_sha256
