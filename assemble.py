@@ -12,23 +12,28 @@ import data
 import models
 from configs.schema import Lambda, Settings
 from configs.settings import identity
-from data import DeviceLoader, ImageSet, Splits, in_order
+from data import DeviceLoader, ImageSet, Loader, MappedSet, Splits, StreamLoader, in_order, stream_in_order
 from lsoftmax import AdaptiveLambda, losses
+from lsoftmax.engine.device import free_bytes
 from lsoftmax.engine.evaluation import Batches
 from lsoftmax.engine.plan import Plan, TrainerOptions
+from lsoftmax.engine.signals import StopRequest
 from lsoftmax.engine.trainer import Trainer
+from lsoftmax.engine.verification import describe, embed, verify
 from lsoftmax.engine.weights import load_into, read_weights
 from lsoftmax.errors import UserError
 from lsoftmax.losses import Criterion
 from lsoftmax.schedule import LambdaSchedule, PiecewiseLR
 from models import Backbone
 
+FITS = 0.5  # a set in a file is streamed if it would take more than this share of the device's free memory
+
 
 def load_data(settings: Settings) -> Splits:
     """The data set's parts; what only a batch needs (augmentation, mean, scale) is not used here."""
     options = asdict(settings.dataset)
-    for batch_option in ("augment", "mean", "scale"):
-        del options[batch_option]
+    for batch_option in ("augment", "mean", "scale", "stream"):
+        options.pop(batch_option, None)
     return data.load(options.pop("name"), settings.data_root, download=settings.data_download, **options)
 
 
@@ -91,12 +96,12 @@ def make_trainer(settings: Settings, splits: Splits, mean: Tensor, device: torch
     if settings.init_from is not None:
         start_from(Path(settings.init_from).expanduser(), backbone, criterion)
     plan = make_plan(settings)
-    # On the device once, for training and evaluation.
-    sets = {name: image_set.to(device) for name, image_set in parts(splits).items()}
+    # On the device once, for training and evaluation, unless they are too many.
+    keep = streams(settings, splits.train, device)
+    sets = {name: part if keep and name == "train" else part.to(device) for name, part in parts(splits).items()}
     pixels = {"mean": mean, "scale": settings.dataset.scale, "device": device}
-    loader = DeviceLoader(
-        sets["train"], plan.batch_size, seed=settings.seed, augment=settings.dataset.augment, **pixels
-    )
+    kind: type[Loader] = StreamLoader if keep else DeviceLoader
+    loader = kind(sets["train"], plan.batch_size, seed=settings.seed, augment=settings.dataset.augment, **pixels)
     return Trainer(
         backbone,
         criterion,
@@ -110,10 +115,32 @@ def make_trainer(settings: Settings, splits: Splits, mean: Tensor, device: torch
     )
 
 
+def streams(settings: Settings, images: ImageSet, device: torch.device) -> bool:
+    """Whether training reads its images from their file batch by batch: as `dataset.stream` says, else by need."""
+    if not isinstance(images, MappedSet):
+        return False
+    wanted: bool | None = settings.dataset.stream
+    return images.nbytes > FITS * free_bytes(device) if wanted is None else wanted
+
+
 def evaluation_batches(settings: Settings, image_set: ImageSet, mean: Tensor, device: torch.device) -> Batches:
     """Passes over the set in order, prepared as in training but not augmented."""
     size, scale = settings.trainer.eval_batch_size, settings.dataset.scale
-    return partial(in_order, image_set, size, mean=mean, scale=scale, device=device)
+    passes = stream_in_order if isinstance(image_set, MappedSet) else in_order
+    return partial(passes, image_set, size, mean=mean, scale=scale, device=device)  # type: ignore[arg-type]
+
+
+def verification(
+    settings: Settings, splits: Splits, trainer: Trainer, mean: Tensor, stop: StopRequest
+) -> dict[str, Any] | None:
+    """What the network says of the data set's pairs, {their name: numbers}; None for a data set without any."""
+    pairs = splits.verification
+    if pairs is None:
+        return None
+    batches = evaluation_batches(settings, pairs.images, mean, trainer.device)
+    embeddings = embed(trainer.backbone, batches, stop.check)
+    columns = (pairs.left, pairs.right, pairs.same)
+    return {pairs.name: describe(verify(embeddings, columns, tune=pairs.tune, folds=pairs.folds))}
 
 
 def parts(splits: Splits) -> dict[str, ImageSet]:

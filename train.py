@@ -44,7 +44,7 @@ def run(settings: Settings, path: Path) -> Outcome:
 
 def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     """Train to the last step; the result, as result.json has it."""
-    from assemble import facts, load_data, make_trainer
+    from assemble import facts, load_data, make_trainer, verification
     from data import training_mean
     from lsoftmax.engine.device import choose_device, set_determinism
     from lsoftmax.engine.divergence import Diverged
@@ -57,7 +57,7 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     device = choose_device(settings.device)
     set_determinism(settings.trainer.deterministic)
     splits = load_data(settings)
-    mean = training_mean(splits.train.images, settings.dataset.mean)
+    mean = training_mean(splits.train.chunks(), settings.dataset.mean)
     trainer = make_trainer(settings, splits, mean, device, folder.checkpoint)
     known = facts(splits, trainer)
     resumed = trainer.resume()
@@ -69,7 +69,8 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
             log.say(f"going on from step {trainer.progress.step}" + "".join(f", begun in {p}" for p in others))
         try:
             trainer.run(log, stop)
-            result = final_record(trainer, stop, folder.identity, known)
+            verified = {"verification": verification(settings, splits, trainer, mean, stop)}
+            result = final_record(trainer, stop, folder.identity, {**known, **verified})
             metadata = {**folder.identity, **known}
             save_weights(folder.weights, trainer.backbone, trainer.criterion, mean, metadata)
         except Diverged as error:
@@ -97,6 +98,7 @@ def summary(settings: Settings, result: dict[str, Any], path: Path) -> str:
     python, train_py = _program("python"), _from_here(ROOT / "train.py")
     lines = [
         f"test error   {result['test_error']:.2f} %   (train {result['train_error']:.2f} %, {result['seconds']:.0f} s)",
+        *(f"{name:<12} {_verified(numbers)}" for name, numbers in (result["verification"] or {}).items()),
         f"run folder   {shown}",
         f"curves       {_program('tensorboard')} --logdir {shown}",
         f"by class     {python} {_from_here(ROOT / 'scripts' / 'evaluate.py')} run={shown}",
@@ -110,6 +112,11 @@ def summary(settings: Settings, result: dict[str, Any], path: Path) -> str:
             f"sweep        {command} -m dataset={settings.dataset.name} loss.m=1,2,3,4 seed=0,1,2",
         ]
     return "\n" + "\n".join(lines)
+
+
+def _verified(numbers: dict[str, Any]) -> str:
+    accuracy, error = 100 * numbers["accuracy"], 100 * numbers["standard_error"]
+    return f"{accuracy:.2f} % +- {error:.2f} % (standard error) of {numbers['pairs']:,} pairs are judged rightly"
 
 
 def _from_here(path: Path) -> Path:

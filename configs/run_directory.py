@@ -10,7 +10,7 @@ from configs.settings import ROOT
 
 # Said elsewhere in the path, or no part of what a run is.
 _LEFT_OUT = re.compile(
-    r"[+~]*(dataset|dataset\.check_integrity|seed|device|trainer(\..*)?|data_root|data_download|run_dir)(=|$)"
+    r"[+~]*(dataset|dataset\.(check_integrity|stream)|seed|device|trainer(\..*)?|data_root|data_download|run_dir)(=|$)"
 )
 _LONGEST = 150  # bytes, of the 255 that a file system allows
 

@@ -76,13 +76,30 @@ class Dataset:
     validation: int = option(**whole(0))
     train_images: int | None = option(**maybe(whole(1)))
     classes: int | None = option(**maybe(whole(2)))
+
+
+@dataclass
+class PublishedDataset(Dataset):
     check_integrity: bool = option(**flag())
 
 
 @dataclass
-class SyntheticDataset(Dataset):
+class SyntheticDataset(PublishedDataset):
     like: str = option(**choice("mnist", "cifar10", "cifar100", "face"))
     test_images: int | None = option(**maybe(whole(1)))
+
+
+@dataclass
+class PackedDataset(Dataset):
+    test_images: int | None = option(**maybe(whole(1)))
+    folder: str | None = option(**maybe(folder()))
+    stream: bool | None = option(**maybe(flag()))
+
+
+@dataclass
+class LfwDataset(Dataset):
+    test_images: int | None = option(**maybe(whole(1)))
+    min_images: int = option(**whole(2))
 
 
 @dataclass
@@ -230,8 +247,10 @@ class Settings:
 
 # Groups whose keys depend on their name: path -> name -> dataclass.
 DATASETS: dict[str, type] = {
-    **dict.fromkeys(("mnist5k", "mnist", "cifar10", "cifar10+", "cifar100"), Dataset),
+    **dict.fromkeys(("mnist5k", "mnist", "cifar10", "cifar10+", "cifar100"), PublishedDataset),
     "synthetic": SyntheticDataset,
+    "webface": PackedDataset,
+    "lfw_dev": LfwDataset,
 }
 LOSSES: dict[str, type] = {
     "softmax": Softmax,

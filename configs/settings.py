@@ -122,8 +122,9 @@ def _join(path: str, name: str) -> str:
 def identity(settings: Settings) -> dict[str, Any]:
     """What was asked, as plain containers: this makes a run what it is. The rest is how it is executed."""
     values = asdict(settings)
-    # How files are checked is no part of what they are: a run's data are known by the hash of their pixels.
-    del values["dataset"]["check_integrity"]
+    # How files are checked and read is no part of what they are: a run's data are known by the hash of their pixels.
+    for how in ("check_integrity", "stream"):
+        values["dataset"].pop(how, None)
     lam = values["schedule"]["lam"]
     for name in schema.UNUSED_BY[lam["kind"]]:
         del lam[name]

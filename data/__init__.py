@@ -8,9 +8,25 @@
 Light to import (torch and numpy): torchvision is imported only while it downloads something.
 """
 
-from .loader import DeviceLoader, in_order
+from .loader import DeviceLoader, Loader, in_order
+from .mapped import MappedSet
 from .mean import training_mean
-from .registry import DATASETS, load
-from .sets import ImageSet, Splits
+from .registry import DATASETS, FACES, load
+from .sets import ImageSet, PairSet, Splits
+from .stream import StreamLoader, stream_in_order
 
-__all__ = ["DATASETS", "DeviceLoader", "ImageSet", "Splits", "in_order", "load", "training_mean"]
+__all__ = [
+    "DATASETS",
+    "FACES",
+    "DeviceLoader",
+    "ImageSet",
+    "Loader",
+    "MappedSet",
+    "PairSet",
+    "Splits",
+    "StreamLoader",
+    "in_order",
+    "load",
+    "stream_in_order",
+    "training_mean",
+]

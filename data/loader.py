@@ -1,5 +1,6 @@
-"""Batches of a set that lies on the device as a whole, as bytes."""
+"""Batches of a set that lies on the device as a whole, as bytes; and what all loaders have in common."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import get_args
 
@@ -11,12 +12,12 @@ from .mixing import generator_seed, key_of
 from .sets import ImageSet
 
 
-class DeviceLoader:
+class Loader(ABC):
     """Endless training batches; `batch(step)` is a function of the seed and the step alone.
 
     So a run goes on at any step without a state to restore. Every batch is full: batches run on across the end of an
     epoch, and a batch larger than the set spans several. The order of an epoch is a function of (seed, epoch), what
-    the augmentation draws one of (seed, step).
+    the augmentation draws one of (seed, step). Where the images come from makes no difference to a batch.
     """
 
     def __init__(
@@ -33,11 +34,9 @@ class DeviceLoader:
         """mean: float32, broadcast over (C, H, W), see `training_mean`. scale: what the difference is divided by."""
         assert len(image_set) >= 1 and batch_size >= 1 and augment in get_args(Augmentation)
         self.batch_size = batch_size
+        self._size = len(image_set)
         self._augmentation: Augmentation = augment
         self._device = torch.device(device)
-        # uint8 on the device: a quarter of the memory, and nothing is copied there afterwards but orders.
-        self._images = image_set.images.to(self._device)
-        self._labels = image_set.labels.to(self._device)
         self._mean = mean.to(self._device)
         self._scale = scale
         self._order_key = key_of("order", seed)
@@ -52,20 +51,24 @@ class DeviceLoader:
 
     def epoch(self, step: int) -> float:
         """How many times the set has been seen before the batch of this step."""
-        return step * self.batch_size / len(self._labels)
+        return step * self.batch_size / self._size
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) float32 images, (B,) int64 labels, both on the device."""
-        indices = self._indices(step)
-        images = normalize(self._images.index_select(0, indices), self._mean, self._scale)
+        pixels, labels = self._take(step)
+        images = normalize(pixels, self._mean, self._scale)
         if self._augmentation != "none":
             generator = torch.Generator(self._device).manual_seed(generator_seed(self._augment_key, step))
             images = augment(images, self._augmentation, generator)
-        return images, self._labels.index_select(0, indices)
+        return images, labels
+
+    @abstractmethod
+    def _take(self, step: int) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) uint8 images and (B,) labels at `_indices(step)`, on the device."""
 
     def _indices(self, step: int) -> Tensor:
         """(B,) positions in the set: a window of the orders of all epochs, one behind the other."""
-        size = len(self._labels)
+        size = self._size
         start, stop = step * self.batch_size, (step + 1) * self.batch_size
         epochs = range(start // size, (stop - 1) // size + 1)
         self._orders = {e: self._orders[e] if e in self._orders else self._order(e) for e in epochs}
@@ -75,7 +78,25 @@ class DeviceLoader:
     def _order(self, epoch: int) -> Tensor:
         """(N,) a permutation; drawn on the CPU, so that every device sees the same one."""
         generator = torch.Generator().manual_seed(generator_seed(self._order_key, epoch))
-        return torch.randperm(len(self._labels), generator=generator).to(self._device)
+        return torch.randperm(self._size, generator=generator)
+
+
+class DeviceLoader(Loader):
+    """Training batches of a set that lies on the device: nothing is copied there afterwards but orders."""
+
+    def __init__(self, image_set: ImageSet, batch_size: int, **options: object) -> None:
+        """options: see Loader."""
+        super().__init__(image_set, batch_size, **options)  # type: ignore[arg-type]
+        # uint8 on the device: a quarter of the memory.
+        self._images = image_set.images.to(self._device)
+        self._labels = image_set.labels.to(self._device)
+
+    def _take(self, step: int) -> tuple[Tensor, Tensor]:
+        indices = self._indices(step)
+        return self._images.index_select(0, indices), self._labels.index_select(0, indices)
+
+    def _order(self, epoch: int) -> Tensor:
+        return super()._order(epoch).to(self._device)
 
 
 def in_order(

@@ -1,11 +1,13 @@
 """The data sets by name, and the way from a name to training, validation and test images."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from lsoftmax.errors import UserError
 
 from . import cifar, mnist, mnist5k, synthetic
+from .faces import lfw_dev, webface
 from .request import Request
 from .sets import ImageSet, Splits
 from .split import first_classes, take_balanced
@@ -20,6 +22,8 @@ DATASETS: dict[str, Reader] = {
     "cifar100": cifar.read_cifar100,
     "synthetic": synthetic.make,
 }
+# Sets of people: what is set apart are people, and images of the others.
+FACES: dict[str, Callable[[Request], Splits]] = {"webface": webface.read, "lfw_dev": lfw_dev.read}
 
 
 def load(
@@ -33,21 +37,26 @@ def load(
     classes: int | None = None,
     like: str = "cifar10",
     test_images: int | None = None,
+    folder: str | None = None,
+    min_images: int = 2,
 ) -> Splits:
-    """Read a data set of `DATASETS`; its files lie under `root`, in torchvision's layouts.
+    """Read a data set of `DATASETS` or `FACES`; its files lie under `root`, the images in torchvision's layouts.
 
     download: fetch what is missing; False never touches the network.
     check_integrity: accept only the files as published; False accepts others of the same format.
-    validation: so many training images are set apart, the same number of each class; 0 trains on all.
+    validation: so many training images are set apart, the same number of each class; 0 trains on all. Of `webface` so
+        many people, for verification.
     train_images: train on so many of the rest, the same number of each class.
     classes: only the classes 0 .. classes - 1, in every split.
-    like, test_images: shape and size of `synthetic`, ignored by the others.
+    like: shape of `synthetic`, ignored by the others.
+    test_images: size of the test of `synthetic`, `webface` and `lfw_dev`, ignored by the others.
+    folder: the pack of `webface`, in place of ROOT/webface. min_images: of a person of `lfw_dev`.
 
     Which images are set apart or left out depends on the data alone, never on the seed of a run.
     Raises UserError for an unknown name, missing or broken files, a failed download, impossible sizes.
     """
-    if name not in DATASETS:
-        raise UserError(f"dataset={name}: unknown data set; there are {', '.join(DATASETS)}")
+    if name not in {**DATASETS, **FACES}:
+        raise UserError(f"dataset={name}: unknown data set; there are {', '.join({**DATASETS, **FACES})}")
     request = Request(
         root=Path(root).expanduser(),
         download=download,
@@ -57,8 +66,12 @@ def load(
         classes=classes,
         like=like,
         test_images=test_images,
+        folder=folder,
+        min_images=min_images,
     )
     _check_sizes(request)
+    if name in FACES:
+        return _reduced(FACES[name](request), request)
     train, test = DATASETS[name](request)
     return _split(train, test, request)
 
@@ -86,8 +99,14 @@ def _split(train: ImageSet, test: ImageSet, request: Request) -> Splits:
             )
         val, train = take_balanced(train, request.validation, purpose="validation")
 
-    if request.train_images is not None:
-        if request.train_images > len(train):
-            raise UserError(f"dataset.train_images={request.train_images}: only {len(train)} training images are left")
-        train, _ = take_balanced(train, request.train_images, purpose="train_images")
-    return Splits(train, val, test)
+    return _reduced(Splits(train, val, test), request)
+
+
+def _reduced(splits: Splits, request: Request) -> Splits:
+    """With `train_images` of the training images, where so many are asked for."""
+    train, count = splits.train, request.train_images
+    if count is None:
+        return splits
+    if count > len(train):
+        raise UserError(f"dataset.train_images={count}: only {len(train)} training images are left")
+    return replace(splits, train=take_balanced(train, count, purpose="train_images")[0])

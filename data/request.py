@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The arguments of `data.load`, as every reader of the registry gets them; most look at the first three only."""
+    """The arguments of `data.load`, as every reader of the registry gets them; each looks at what concerns it."""
 
     root: Path
     download: bool = True
@@ -14,6 +14,10 @@ class Request:
     validation: int = 0
     train_images: int | None = None
     classes: int | None = None
+    # Synthetic images and faces:
+    test_images: int | None = None
     # Synthetic images alone:
     like: str = "cifar10"
-    test_images: int | None = None
+    # Faces alone:
+    folder: str | None = None
+    min_images: int = 2

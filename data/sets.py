@@ -1,10 +1,13 @@
 """What a data set is once it is read: uint8 images, integer labels, and the names of the classes."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+CHUNK = 1_024  # images at a time, where a set is read from end to end
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,34 @@ class ImageSet:
         """The images at `indices` (K,) int64, in that order."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
+    def relabelled(self, labels: Tensor, class_names: tuple[str, ...]) -> "ImageSet":
+        """The same images with other labels."""
+        return replace(self, labels=labels, class_names=class_names)
+
+    def chunks(self, size: int = CHUNK) -> Iterator[Tensor]:
+        """All images in their order, `size` at a time: (<= size, C, H, W) uint8."""
+        yield from torch.split(self.images, size)
+
+
+@dataclass(frozen=True, eq=False)
+class PairSet:
+    """Image pairs, and for each whether it shows one person: what a network is verified on.
+
+    Pair k is images left[k] and right[k] of `images`, (P,) int64; same: (P,) bool. The threshold comes from the pairs
+    of `tune`, (left, right, same), or for each fold from the others: folds is (P,) int64. One of the two is given.
+    """
+
+    name: str
+    images: ImageSet
+    left: Tensor
+    right: Tensor
+    same: Tensor
+    folds: Tensor | None = None
+    tune: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.folds is None) != (self.tune is None)
+
 
 @dataclass(frozen=True, eq=False)
 class Splits:
@@ -49,6 +80,7 @@ class Splits:
     train: ImageSet
     val: ImageSet | None
     test: ImageSet
+    verification: PairSet | None = None  # of faces
 
     def sha256(self) -> str:
         """Which data a number belongs to: a digest of all pixels and labels, their shapes and their split."""
@@ -57,7 +89,14 @@ class Splits:
             if part is None:
                 digest.update(f"{name} none\n".encode())
                 continue
-            digest.update(f"{name} {tuple(part.images.shape)}\n".encode())
-            digest.update(part.images.contiguous().numpy().data)
+            digest.update(f"{name} {(len(part), *part.image_shape)}\n".encode())
+            for images in part.chunks():
+                digest.update(images.contiguous().numpy().data)
             digest.update(part.labels.numpy().astype("<i8").data)  # the same digest on a big-endian machine
+        if self.verification is not None:
+            digest.update(f"verification {self.verification.name}\n".encode())
+            for images in self.verification.images.chunks():
+                digest.update(images.contiguous().numpy().data)
+            for column in (self.verification.left, self.verification.right, self.verification.same):
+                digest.update(column.numpy().astype("<i8").data)
         return digest.hexdigest()

@@ -19,7 +19,7 @@ def first_classes(image_set: ImageSet, classes: int) -> ImageSet:
     if classes > image_set.num_classes:
         raise UserError(f"dataset.classes={classes}: the data set has {image_set.num_classes} classes")
     kept = image_set.subset(torch.nonzero(image_set.labels < classes).flatten())
-    return ImageSet(kept.images, kept.labels, image_set.class_names[:classes])
+    return kept.relabelled(kept.labels, image_set.class_names[:classes])
 
 
 def take_balanced(image_set: ImageSet, count: int, *, purpose: str) -> tuple[ImageSet, ImageSet]:
@@ -31,14 +31,19 @@ def take_balanced(image_set: ImageSet, count: int, *, purpose: str) -> tuple[Ima
 def balanced_mask(labels: Tensor, num_classes: int, count: int, *, purpose: str) -> Tensor:
     """(N,) bool with `count` <= N true entries, as evenly distributed over the classes as their sizes allow."""
     array = labels.numpy()
-    key = key_of(purpose)
     quotas = balanced_quotas(np.bincount(array, minlength=num_classes).tolist(), count)
+    # Class by class, and by rank within a class: one sort, as there may be a million classes.
+    order = np.lexsort((ranks(len(array), purpose), array))
+    sizes = np.bincount(array, minlength=num_classes)
+    place = np.arange(len(array)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # within its class
     taken = np.zeros(len(array), dtype=bool)
-    for label, quota in enumerate(quotas):
-        members = np.flatnonzero(array == label)
-        rank = splitmix64(splitmix64(members.astype(np.uint64)) ^ np.uint64(key))
-        taken[members[np.argsort(rank, kind="stable")[:quota]]] = True
+    taken[order[place < np.repeat(quotas, sizes)]] = True
     return torch.from_numpy(taken)
+
+
+def ranks(count: int, purpose: str) -> np.ndarray:
+    """(count,) uint64 for the positions 0 .. count - 1, as good as random, and others for another purpose."""
+    return splitmix64(splitmix64(np.arange(count, dtype=np.uint64)) ^ np.uint64(key_of(purpose)))
 
 
 def balanced_quotas(sizes: list[int], count: int) -> list[int]:

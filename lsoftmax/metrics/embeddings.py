@@ -58,8 +58,8 @@ def verify_embeddings(
 
 
 def cosine(left: Tensor, right: Tensor) -> Tensor:
-    """(P,) cosines of the rows of two (P, D) tensors; 0 where a row is zero."""
-    unit_left, unit_right = (torch.nn.functional.normalize(side, dim=1, eps=1e-300) for side in (left, right))
+    """(P,) float64 cosines of the rows of two (P, D) tensors; 0 where a row is zero."""
+    unit_left, unit_right = (torch.nn.functional.normalize(side.double(), dim=1, eps=1e-300) for side in (left, right))
     return (unit_left * unit_right).sum(dim=1)
 
 

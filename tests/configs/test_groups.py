@@ -19,6 +19,8 @@ PAIRS = {
     "cifar10+": ("cifar10", 1.0, "cifar10+"),
     "cifar100": ("cifar100", 1.0, "cifar100"),
     "synthetic": ("cifar10", 1.0, "cifar10"),
+    "webface": ("face", 1.0, "webface"),
+    "lfw_dev": ("face", 0.25, "lfw_dev"),
 }
 
 
@@ -44,9 +46,10 @@ def test_the_default_is_the_embedded_digits_with_margin_4() -> None:
     assert compose() == compose(["dataset=mnist5k", "model=mnist_narrow", "loss=lsoftmax", "loss.m=4", "seed=0"])
 
 
-def test_only_cifar10_plus_is_augmented() -> None:
+def test_only_cifar10_plus_and_faces_are_augmented() -> None:
     augmented = {name: compose([f"dataset={name}"]).dataset.augment for name in DATASETS}
-    assert augmented == {name: "crop_mirror" if name == "cifar10+" else "none" for name in DATASETS}
+    kinds = {"cifar10+": "crop_mirror", "webface": "mirror", "lfw_dev": "mirror"}
+    assert augmented == {name: kinds.get(name, "none") for name in DATASETS}
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -39,7 +39,7 @@ def choice(*names: str, null: bool = False) -> tuple[str, list[Any]]:
     return f"one of {', '.join(names)}", bad if null else [*bad, None]
 
 
-DATASETS = ("mnist5k", "mnist", "cifar10", "cifar10+", "cifar100", "synthetic")
+DATASETS = ("mnist5k", "mnist", "cifar10", "cifar10+", "cifar100", "synthetic", "webface", "lfw_dev")
 LOSSES = ("softmax", "lsoftmax", "asoftmax", "hinge", "contrastive", "triplet", "cosface", "arcface")
 MODELS = ("mnist_2d", "mnist", "cifar10", "cifar100", "face", "caffe_mnist", "caffe_cifar10")
 BAD: dict[str, tuple[str, list[Any]]] = {
@@ -53,6 +53,9 @@ BAD: dict[str, tuple[str, list[Any]]] = {
     "dataset.check_integrity": FLAG,
     "dataset.like": choice("mnist", "cifar10", "cifar100", "face"),
     "dataset.test_images": whole(1, null=True),
+    "dataset.folder": ("a folder or null", [3, True, "", ["a"], {"a": 1}]),
+    "dataset.stream": ("true or false or null", ["yes", 1, 0, [True]]),
+    "dataset.min_images": whole(2),
     "model.name": choice(*MODELS),
     "model.width": positive(),
     "model.activation": choice("prelu", "relu", null=True),
@@ -115,6 +118,8 @@ CASES = [pytest.param(key, value, id=f"{key}={str(value)[:30]!r}") for key, (_, 
 # Keys that the default configuration lacks, and a choice that has them.
 HOMES = {
     **dict.fromkeys(("dataset.like", "dataset.test_images"), "dataset=synthetic"),
+    **dict.fromkeys(("dataset.folder", "dataset.stream"), "dataset=webface"),
+    "dataset.min_images": "dataset=lfw_dev",
     **dict.fromkeys(("loss.form", "loss.norm"), "loss=hinge"),
     **dict.fromkeys(("loss.margin", "loss.balance"), "loss=triplet"),
     "loss.s": "loss=cosface",

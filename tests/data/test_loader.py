@@ -149,4 +149,6 @@ def test_order_is_the_same_on_cpu_and_gpu() -> None:
 
 
 def test_the_package_exports_what_it_promises() -> None:
-    assert {"load", "ImageSet", "Splits", "DeviceLoader", "in_order", "training_mean", "DATASETS"} == set(data.__all__)
+    sets = {"load", "DATASETS", "FACES", "ImageSet", "MappedSet", "PairSet", "Splits", "training_mean"}
+    batches = {"Loader", "DeviceLoader", "StreamLoader", "in_order", "stream_in_order"}
+    assert sets | batches == set(data.__all__)
