@@ -98,7 +98,7 @@ def summary(settings: Settings, result: dict[str, Any], path: Path) -> str:
     python, train_py = _program("python"), _from_here(ROOT / "train.py")
     lines = [
         f"test error   {result['test_error']:.2f} %   (train {result['train_error']:.2f} %, {result['seconds']:.0f} s)",
-        *(f"{name:<12} {_verified(numbers)}" for name, numbers in (result["verification"] or {}).items()),
+        *(f"{name:<12} {_verified(numbers)}" for name, numbers in (result.get("verification") or {}).items()),
         f"run folder   {shown}",
         f"curves       {_program('tensorboard')} --logdir {shown}",
         f"by class     {python} {_from_here(ROOT / 'scripts' / 'evaluate.py')} run={shown}",

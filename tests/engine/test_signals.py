@@ -1,6 +1,5 @@
 """SIGINT and SIGTERM ask; a second one acts."""
 
-import os
 import signal
 
 import pytest
@@ -18,7 +17,7 @@ def test_without_a_signal_nothing_stops():
 @pytest.mark.parametrize("signum", SIGNALS)
 def test_a_signal_is_remembered_until_it_is_asked_for(signum):
     with StopRequest() as stop:
-        os.kill(os.getpid(), signum)
+        signal.raise_signal(signum)
         with pytest.raises(Interrupted, match=f"stopped by {signal.Signals(signum).name}") as caught:
             stop.check()
     assert caught.value.signum == signum
@@ -26,9 +25,9 @@ def test_a_signal_is_remembered_until_it_is_asked_for(signum):
 
 def test_a_second_signal_acts_at_once():
     with StopRequest():
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("signum", SIGNALS)
