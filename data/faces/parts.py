@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -113,12 +112,8 @@ def do_parts(work: Work, parts: Sequence[int], workers: int) -> Generator[Done, 
     context = multiprocessing.get_context(method)
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(work, os.getpid()))
     waiting, running = iter(parts), set[Future[Done]]()
-    interrupted = threading.Event()
-    before = _raise_and_remember(interrupted)
     try:
         while True:
-            if interrupted.is_set():
-                raise KeyboardInterrupt
             while len(running) < 3 * workers and (following := next(waiting, None)) is not None:
                 running.add(pool.submit(_do_in_worker, following))
             if not running:
@@ -129,24 +124,7 @@ def do_parts(work: Work, parts: Sequence[int], workers: int) -> Generator[Done, 
     except BrokenProcessPool:
         raise UserError("a worker has died, for want of memory perhaps; try fewer (workers=)") from None
     finally:
-        if before is not None:
-            signal.signal(signal.SIGINT, before)
         pool.shutdown(cancel_futures=True)
-
-
-def _raise_and_remember(interrupted: threading.Event) -> Any:
-    """Handle SIGINT as Python does, and set the event: what is raised inside a finaliser, and a pool has many, is lost.
-
-    Returns the handler before; None outside the main thread, where no signal comes.
-    """
-
-    def handle(signum: int, frame: FrameType | None) -> None:
-        interrupted.set()
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        return None
-    return signal.signal(signal.SIGINT, handle)
 
 
 _work: Work | None = None  # of a worker process

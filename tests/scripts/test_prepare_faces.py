@@ -257,7 +257,8 @@ def test_help_says_what_it_is_for(script) -> None:
 # killed and resumed
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts without it
 sys.path[:0] = [{root!r}, {scripts!r}]
 import data.faces.parts as parts
 parts.PART, parts.COMMIT_SECONDS = 8, 0.0
