@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from lsoftmax.engine.device import describe
+
 Work = Callable[[], Any]
 
 
@@ -60,7 +62,7 @@ def origin(command: str) -> dict[str, Any]:
     return {
         "command": command,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processor": _processor(),
+        "processor": describe(torch.device("cpu")),
         "cores": os.cpu_count(),
         "load": [round(load, 2) for load in os.getloadavg()],
         "threads": torch.get_num_threads(),
@@ -69,11 +71,3 @@ def origin(command: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "platform": sys.platform,
     }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as lines:
-            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
