@@ -172,7 +172,8 @@ class LearningRate:
 class Lambda:
     """kind=power: max(minimum, base (1 + gamma (step + 1 - delay))^-power), base before `delay`.
 
-    constant: max(minimum, base). adaptive: `lsoftmax.AdaptiveLambda`, from base on, with accuracy, rate and minimum.
+    constant: max(minimum, base). adaptive: `lsoftmax.AdaptiveLambda`, base up to `delay`, then with accuracy, rate and
+    minimum.
     """
 
     kind: str = option(**choice("power", "constant", "adaptive"))
@@ -190,7 +191,7 @@ class Lambda:
 UNUSED_BY = {
     "power": ("accuracy", "rate"),
     "constant": ("accuracy", "rate"),
-    "adaptive": ("gamma", "power", "delay"),
+    "adaptive": ("gamma", "power"),
 }
 
 

@@ -29,6 +29,7 @@ class AdaptiveLambda:
         initial: lambda of the first step.
         rate: in (0, 1]: weight of the newest batch in the average; 0.02 forgets half in 34 steps.
         minimum, maximum: lambda stays between them; both finite. `minimum` may be raised during a run.
+        delay: so many updates pass before it follows: lambda waits at `initial`, for the learning rate to fall, say.
 
     Raises:
         ValueError: a value out of range, naming it.
@@ -41,6 +42,7 @@ class AdaptiveLambda:
         rate: float = 0.02,
         minimum: float = 0.0,
         maximum: float = 1000.0,
+        delay: int = 0,
     ) -> None:
         for name, share in (("accuracy", accuracy), ("rate", rate)):
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
@@ -49,7 +51,10 @@ class AdaptiveLambda:
             check_number(name, value)
         if not minimum <= initial <= maximum:
             raise ValueError(f"initial must lie between minimum {minimum:g} and maximum {maximum:g}, got {initial!r}")
-        self.accuracy, self.rate = accuracy, rate
+        if isinstance(delay, bool) or not isinstance(delay, int) or delay < 0:
+            raise ValueError(f"delay must be an integer >= 0, got {delay!r}")
+        self.accuracy, self.rate, self.delay = accuracy, rate, delay
+        self._updates = torch.tensor(0)
         self._minimum, self._maximum = minimum, maximum
         self._log = torch.tensor(math.log(initial + OFFSET), dtype=torch.float64)
 
@@ -84,21 +89,24 @@ class AdaptiveLambda:
         quantile = required.detach().sort().values[rank - 1].to(self._log.dtype)  # nan comes last
         quantile = quantile.nan_to_num(nan=self._maximum).clamp(self._minimum, self._maximum)
         after = self._log.lerp((quantile + OFFSET).log(), self.rate)
-        self._log = after if skip is None else torch.where(skip != 0, self._log, after)
+        self._updates = self._updates + 1
+        waits = self._updates <= self.delay
+        self._log = torch.where(waits if skip is None else waits | (skip != 0), self._log, after)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the state to where the features are. MPS has no float64, and keeps it in float32."""
         device = torch.device(device)
         self._log = self._log.to(device, torch.float32 if device.type == "mps" else torch.float64)
+        self._updates = self._updates.to(device)
         return self
 
     def state_dict(self) -> dict[str, Tensor]:
         """The average; what was given to the constructor is not in it."""
-        return {"log_lambda": self._log.clone()}
+        return {"log_lambda": self._log.clone(), "updates": self._updates.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from there, on the device where it is now: to the same bits. KeyError, ValueError if it is none."""
-        value = state["log_lambda"]
+        value, updates = state["log_lambda"], state["updates"]
         if value.ndim != 0 or not math.isfinite(value.item()):
             raise ValueError(f"log_lambda must be one finite number, got {value!r}")
-        self._log = value.to(self._log)
+        self._log, self._updates = value.to(self._log), updates.to(self._updates)

@@ -1,4 +1,4 @@
-"""A table's or a figure's file -> the runs that fill it."""
+"""A table's, a figure's or a study's file -> the runs that fill it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -39,8 +39,13 @@ def read_figure(name: str) -> dict[str, Any]:
     return _read("figure", name)
 
 
+def read_study(name: str) -> dict[str, Any]:
+    """configs/study/NAME.yaml. ConfigError if there is none."""
+    return _read("study", name)
+
+
 def names(kind: str) -> list[str]:
-    """The tables or figures that there are."""
+    """The tables, figures or studies that there are."""
     return sorted(file.stem for file in (ROOT / "configs" / kind).glob("*.yaml"))
 
 
@@ -63,7 +68,10 @@ def read_profile(name: str) -> dict[str, list[str]]:
 def cells(
     plan: dict[str, Any], profile: dict[str, list[str]], seeds: int, recipes: Sequence[str] = RECIPES
 ) -> Iterator[Cell]:
-    """Every run of the table, the first seed of all rows first, so that a table fills evenly."""
+    """Every run of the table, the first seed of all rows first, so that a table fills evenly.
+
+    A column's `then` comes after the profile, whose numbers it may change.
+    """
     for seed in range(seeds):
         for column in plan["columns"]:
             for row in plan["rows"]:
@@ -73,6 +81,7 @@ def cells(
                         *column["overrides"],
                         *chosen,
                         *_of(profile, column),
+                        *column.get("then", []),
                         *row["overrides"],
                         f"seed={seed}",
                     ]
@@ -83,6 +92,13 @@ def cells(
 def figure_cells(plan: dict[str, Any], profile: dict[str, list[str]], seeds: int) -> list[Cell]:
     """Every run of the figure, in the recipe `best`; none if it is drawn from formulas."""
     return list(cells(plan, profile, seeds, ("best",))) if "rows" in plan else []
+
+
+def study_cells(plan: dict[str, Any], profile: dict[str, list[str]], seeds: int) -> list[Cell]:
+    """Every run of the study. A row that names `columns` is run in those alone."""
+    everywhere = [column["label"] for column in plan["columns"]]
+    within = {row["label"]: row.get("columns", everywhere) for row in plan["rows"]}
+    return [cell for cell in cells(plan, profile, seeds, ("best",)) if cell.column in within[cell.row]]
 
 
 def _of(profile: dict[str, list[str]], column: dict[str, Any]) -> list[str]:

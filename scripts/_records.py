@@ -7,6 +7,7 @@ from typing import Any
 from configs.settings import ROOT
 
 Record = dict[str, Any]
+STUDIES = "stability"  # the profile under whose name the studies' results lie
 
 
 def results_folder(profile: str) -> Path:
@@ -15,16 +16,22 @@ def results_folder(profile: str) -> Path:
     return ROOT / "outputs" / places.get(profile, f"results/{profile}")
 
 
+def sources(profile: str) -> tuple[str, ...]:
+    """The profiles whose records count: a study's run may be one of the small tables'."""
+    return ("small", STUDIES) if profile == STUDIES else (profile,)
+
+
 def folder(profile: str) -> Path:
     return results_folder(profile) / "runs"
 
 
-def read_records(profile: str) -> dict[str, Record]:
+def read_records(*profiles: str) -> dict[str, Record]:
     """By config_sha256: what was asked makes a run what it is."""
     found = {}
-    for path in sorted(folder(profile).glob("*.json")):
-        record = json.loads(path.read_text())
-        found[record["config_sha256"]] = record
+    for profile in profiles:
+        for path in sorted(folder(profile).glob("*.json")):
+            record = json.loads(path.read_text())
+            found[record["config_sha256"]] = record
     return found
 
 

@@ -89,7 +89,7 @@ def _line(
     row: dict[str, Any], column: str, recipe: str, paper: float | None, results: Results, metric: str
 ) -> dict[str, Any]:
     runs = results[row["label"], column, recipe]
-    values, failed = _values(runs, metric), [verdict(run) for run in runs]
+    values, failed = numbers(runs, metric), [verdict(run) for run in runs]
     mean = statistics.mean(values) if values else None
     gain = _gain(results["Softmax", column, recipe], runs, row["label"])
     return {
@@ -126,7 +126,7 @@ def _column(table: dict[str, Any], column: str, results: Results) -> list[str]:
 def _ours(row: str, column: str, recipe: str, paper: float | None, results: Results, metric: str) -> str:
     """mean ± std (n), the difference to the paper, and the paired comparison with softmax on the same images."""
     runs = results[row, column, recipe]
-    values = _values(runs, metric)
+    values = numbers(runs, metric)
     failed = Counter(word for word in map(verdict, runs) if word != "finished")
     said = "".join(f"; {count} {word}" for word, count in sorted(failed.items()))
     if not values:
@@ -144,9 +144,12 @@ def _against(softmax: list[Record], runs: list[Record], row: str) -> str:
 
 
 def _gain(softmax: list[Record], runs: list[Record], row: str) -> PairedDifference | None:
-    if row == "Softmax":
-        return None
-    first, second = _wrong(softmax), _wrong(runs)
+    return None if row == "Softmax" else compared(softmax, runs)
+
+
+def compared(baseline: list[Record], runs: list[Record]) -> PairedDifference | None:
+    """Baseline minus runs on the same test images; None where one of them has no test error."""
+    first, second = _wrong(baseline), _wrong(runs)
     comparable = first.shape[1:] == second.shape[1:] and 0 not in (*first.shape, *second.shape)
     return paired_difference(first, second) if comparable else None
 
@@ -165,7 +168,7 @@ def _wrong(runs: list[Record]) -> Tensor:
     return wrong
 
 
-def _values(runs: list[Record], metric: str) -> list[float]:
+def numbers(runs: list[Record], metric: str) -> list[float]:
     """A collapsed run counts with its number; a diverged one has none, and is counted beside."""
     return [run[metric] for run in runs if run[metric] is not None]
 

@@ -1,12 +1,14 @@
-"""Fill a table or draw a figure of the paper: run what is missing, skip what is done, write the result.
+"""Fill a table, draw a figure of the paper, make a study: run what is missing, skip what is done, write the result.
 
     python scripts/reproduce.py table=3
     python scripts/reproduce.py figure=2 profile=small seeds=1
     python scripts/reproduce.py table=3 dry_run=true
+    python scripts/reproduce.py study=ways
 
 table=           2, 3, 4: configs/table/N.yaml
 figure=          2, 4, 5, 6, 7, psi, lr_lambda: configs/figure/N.yaml
-seeds=           runs of each row (3)
+study=           does the margin pay: configs/study/NAME.yaml, on reduced problems; without `profile`
+seeds=           runs of each row (3; a study says so itself)
 profile=         full; small: a reduced form for a CPU; tiny: a check in seconds (configs/profile/)
 budget_minutes=  stop by then; a run that is cut goes on from its checkpoint the next time
 parallel=        so many runs at once (1)
@@ -14,7 +16,7 @@ train=           false only writes table or figure from the records there are (m
 dry_run=         true lists what is missing and what it would take
 Further options go to every run, as long as they do not change what it is: device=, data_root=, trainer.*, ...
 
-Each finished run leaves a record in outputs/results/ (commit it); tables and figures are made of records alone.
+Each finished run leaves a record in outputs/results/ (commit it); all that is written is made of records alone.
 """
 
 import _root  # noqa: F401
@@ -30,31 +32,42 @@ from configs.errors import ConfigError
 from configs.run_directory import run_directory
 from configs.settings import ROOT, compose, identity
 from scripts import _cli, _records
-from scripts._plan import Cell, cells, command, figure_cells, note, read_figure, read_profile, read_table
+from scripts._plan import (
+    Cell,
+    cells,
+    command,
+    figure_cells,
+    names,
+    note,
+    read_figure,
+    read_profile,
+    read_study,
+    read_table,
+    study_cells,
+)
 
-OWN = ["table", "figure", "seeds", "profile", "budget_minutes", "parallel", "train", "dry_run"]
+KINDS = ("table", "figure", "study")
+OWN = [*KINDS, "seeds", "profile", "budget_minutes", "parallel", "train", "dry_run"]
 
 
 def reproduce(arguments: list[str]) -> None:
     """See above."""
     own, extra = _cli.split_options(arguments, OWN)
-    if ("table" in own) == ("figure" in own):
-        raise ConfigError("say which one: table=2, 3 or 4; or figure=2, 4, 5, 6, 7, psi or lr_lambda")
-    profile, seeds = own.get("profile", "full"), _cli.whole(own, "seeds", 3)
+    asked = [kind for kind in KINDS if kind in own]
+    if len(asked) != 1:
+        raise ConfigError(f"say which one: {'; or '.join(f'{kind}={_one_of(names(kind))}' for kind in KINDS)}")
+    [kind], profile = asked, own.get("profile", "full")
     parallel, minutes = _cli.whole(own, "parallel", 1), _cli.minutes(own, "budget_minutes")
     dry_run, trains = _cli.flag(own, "dry_run", False), _cli.flag(own, "train", True)
-    if "table" in own:
-        plan = read_table(own["table"])
-        wanted = list(cells(plan, read_profile(profile), seeds))
-    else:
-        plan = read_figure(own["figure"])
-        wanted = figure_cells(plan, read_profile(profile), seeds)
+    plan, wanted = _wanted(kind, own, profile)
     _check_extra(wanted, extra)
 
     from lsoftmax.errors import UserError  # torch, after the options were checked
     from scripts import _runs
 
-    records = _records.read_records(profile)
+    if kind == "study" and profile == "full":
+        profile = _records.STUDIES
+    records = _records.read_records(*_records.sources(profile))
     missing = _missing(plan, wanted, records, profile)
     print(_overview(plan["title"], wanted, missing, records))
     if dry_run:
@@ -66,13 +79,33 @@ def reproduce(arguments: list[str]) -> None:
         folders = {key: folder for key, (_, folder) in zip(map(_key, missing), runs, strict=True)}
         for result in _runs.run_all(runs, _runs.Budget(minutes), parallel, failed):
             _keep(result, profile, folders[result["config_sha256"]], features)
-    if "table" in own:
+    if kind == "table":
         print(f"table    {_write_table(own['table'], profile, plan, wanted).relative_to(ROOT)}")
-    else:
+    elif kind == "figure":
         print(_draw(own["figure"], profile, plan, wanted))
+    else:
+        print(f"study    {_write_study(own['study'], profile, plan, wanted).relative_to(ROOT)}")
     _show_in_tensorboard(profile)
     if failed:
         raise UserError(f"{len(failed)} of the runs failed: {', '.join(map(str, failed))}")
+
+
+def _one_of(choices: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
+
+
+def _wanted(kind: str, own: dict[str, str], profile: str) -> tuple[dict[str, Any], list[Cell]]:
+    """What was asked, and all of its runs."""
+    if kind == "study":
+        plan = read_study(own[kind])
+        overrides = read_profile(plan["profile"] if profile == "full" else profile)
+        return plan, study_cells(plan, overrides, _cli.whole(own, "seeds", plan["seeds"]))
+    overrides, seeds = read_profile(profile), _cli.whole(own, "seeds", 3)
+    if kind == "table":
+        plan = read_table(own[kind])
+        return plan, list(cells(plan, overrides, seeds))
+    plan = read_figure(own[kind])
+    return plan, figure_cells(plan, overrides, seeds)
 
 
 def _key(cell: Cell) -> str:
@@ -105,7 +138,8 @@ def _features_wanted(profile: str) -> dict[str, Any]:
     from lsoftmax.engine.folder import identity_sha256
     from scripts import _features
 
-    return {identity_sha256(what): features for what, features in _features.wanted(read_profile(profile))}
+    overrides = {} if profile == _records.STUDIES else read_profile(profile)
+    return {identity_sha256(what): features for what, features in _features.wanted(overrides)}
 
 
 def _keep(result: _records.Record, profile: str, folder: Path, features: dict[str, Any]) -> None:
@@ -163,6 +197,18 @@ def _write_table(number: str, profile: str, table: dict[str, Any], wanted: Seque
     write_text(folder / f"table{number}.md", _tables.markdown(table, results, *said, others))
     write_text(folder / f"table{number}.csv", _tables.comma_separated(table, results))
     return folder / f"table{number}.md"
+
+
+def _write_study(name: str, profile: str, study: dict[str, Any], wanted: Sequence[Cell]) -> Path:
+    from lsoftmax.engine.files import write_text
+    from scripts import _studies, _tables
+
+    results = _tables.collect(wanted, _records.read_records(*_records.sources(profile)))
+    folder = _records.results_folder(profile)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / f"{name}.md", _studies.markdown(study, results, command("study", name, "full")))
+    write_text(folder / f"{name}.csv", _studies.comma_separated(study, results))
+    return folder / f"{name}.md"
 
 
 def _draw(name: str, profile: str, plan: dict[str, Any], wanted: Sequence[Cell]) -> str:

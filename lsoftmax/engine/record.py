@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def _record(
         "verification": None,
         **facts,
         "curve": progress.curve,
+        "trace": [{key: _short(value) for key, value in line.items()} for line in progress.trace],
         "restarts": progress.restarts,
         "divergences": progress.divergences,
         "seconds": round(seconds, 3),
@@ -77,11 +79,18 @@ def _record(
     }
 
 
+def _short(value: Any) -> Any:
+    """Six digits of a float: records are committed by the hundred."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
 def _git_commit() -> str | None:
-    """The commit this code stands at, marked where files were changed; None outside a checkout."""
+    """The commit this code stands at, marked where files were changed, outputs apart; None outside a checkout."""
     here = Path(__file__).parent
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        ask = partial(subprocess.run, cwd=here, capture_output=True, text=True)
+        commit = ask(["git", "rev-parse", "--short=12", "HEAD"], check=True).stdout.strip()
+        changed = ask(["git", "diff", "--quiet", "HEAD", "--", ":(top)", ":(top,exclude)outputs"]).returncode != 0
     except (OSError, subprocess.CalledProcessError):
         return None
+    return f"{commit}-dirty" if changed else commit

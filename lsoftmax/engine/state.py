@@ -21,6 +21,7 @@ class Progress:
 
     step: int = 0  # optimiser steps done
     curve: list[list[float | None]] = field(default_factory=list)  # [step, train_error, test_error]
+    trace: list[dict[str, Any]] = field(default_factory=list)  # the logged lines of the evaluated steps
     seen_errors: list[float] = field(default_factory=list)  # train_error of logged steps since the last evaluation
     pending: dict[str, Any] | None = None  # the last logged step, until its line is written
     lambda_floor: float = 0.0

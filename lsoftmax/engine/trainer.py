@@ -22,6 +22,8 @@ from lsoftmax.engine.state import OtherData, Progress, RunState
 from lsoftmax.errors import UserError
 from lsoftmax.losses import Criterion
 
+TIMES = ("images_per_s", "seconds")  # what is not the same when a run is repeated
+
 
 class Loader(Protocol):
     """Training batches as a function of the step."""
@@ -171,6 +173,7 @@ class Trainer:
             progress.curve.append([step, sum(seen) / len(seen) if seen else None, errors["test_error"]])
             progress.seen_errors = []
             progress.pending = {**(progress.pending or {"step": step}), **errors}
+            progress.trace.append({key: x for key, x in progress.pending.items() if key not in TIMES})
         if progress.pending is not None:
             log.write(progress.pending)
             progress.pending = None

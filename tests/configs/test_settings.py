@@ -41,7 +41,7 @@ def test_how_files_are_checked_is_not_what_was_asked() -> None:
 KEPT = {
     "power": {"kind", "base", "gamma", "power", "minimum", "delay"},
     "constant": {"kind", "base", "gamma", "power", "minimum", "delay"},
-    "adaptive": {"kind", "base", "minimum", "accuracy", "rate"},
+    "adaptive": {"kind", "base", "minimum", "delay", "accuracy", "rate"},
 }
 
 

@@ -8,10 +8,13 @@ import torch
 from lsoftmax import AdaptiveLambda, LSoftmaxLinear, required_lambda
 
 
-def defined(batches, accuracy=0.7, initial=1000.0, rate=0.02, minimum=0.0, maximum=1000.0):
+def defined(batches, accuracy=0.7, initial=1000.0, rate=0.02, minimum=0.0, maximum=1000.0, delay=0):
     """Lambda at the beginning and after each batch (lists of numbers), in float64, as DESIGN's words have it."""
     average, lambdas = math.log(initial + 0.01), [initial]
-    for batch in batches:
+    for number, batch in enumerate(batches):
+        if number < delay:
+            lambdas.append(initial)
+            continue
         ordered = sorted(min(max(value, minimum), maximum) for value in batch)
         # the least value that a share `accuracy` of the samples does not exceed
         quantile = next(v for v in ordered if sum(w <= v for w in ordered) >= accuracy * len(ordered) - 1e-9)
@@ -38,6 +41,9 @@ def some_batches(count=60, size=20):
 
 OPTIONS = [
     {},
+    {"delay": 1},
+    {"delay": 25, "minimum": 1.0},
+    {"delay": 100},
     {"accuracy": 0.5, "rate": 0.3},
     {"accuracy": 1.0, "rate": 0.1},
     {"accuracy": 0.01, "initial": 5.0},
@@ -162,7 +168,7 @@ def test_lambda_is_a_0_dim_float64_tensor_that_a_head_takes():
 @pytest.mark.parametrize("moment", [0, 1, 30, 59])
 def test_a_controller_goes_on_to_the_same_bits(moment, tmp_path):
     batches = [torch.tensor(batch) for batch in some_batches()]
-    whole, first, second = (AdaptiveLambda() for _ in range(3))
+    whole, first, second = (AdaptiveLambda(delay=29) for _ in range(3))
     for batch in batches:
         whole.update(batch)
     for batch in batches[:moment]:
@@ -186,10 +192,16 @@ def test_a_saved_state_does_not_move_with_the_controller():
 @pytest.mark.parametrize("value", [torch.ones(2), torch.tensor(math.nan), torch.tensor(math.inf)])
 def test_a_damaged_state_is_refused(value):
     with pytest.raises(ValueError, match="^log_lambda must be one finite number"):
-        AdaptiveLambda().load_state_dict({"log_lambda": value})
+        AdaptiveLambda().load_state_dict({"log_lambda": value, "updates": torch.tensor(0)})
 
 
 # --- wrong arguments
+
+
+@pytest.mark.parametrize("value", [-1, 1.0, True, "1", None])
+def test_a_delay_that_is_no_count_is_named(value):
+    with pytest.raises(ValueError, match="^delay must be an integer >= 0, got "):
+        AdaptiveLambda(delay=value)
 
 
 @pytest.mark.parametrize("name", ["accuracy", "rate"])

@@ -1,4 +1,4 @@
-"""A run of a few steps, the scripts called as from the command line, and records of made-up runs."""
+"""A run of a few steps, the scripts called as from the command line, made-up runs and their records."""
 
 import functools
 import importlib
@@ -18,6 +18,7 @@ from configs.settings import compose, identity, to_yaml
 from lsoftmax import losses
 from lsoftmax.engine.folder import identity_sha256
 from lsoftmax.engine.weights import save_weights
+from scripts import _plan, _runs
 from scripts._known_data import expected_sha256
 
 
@@ -120,3 +121,38 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     plan = importlib.import_module("scripts._plan")
     monkeypatch.setattr(plan, "compose", lambda overrides: composed(tuple(overrides)))
     return tmp_path / "outputs"
+
+
+class Ended:
+    """A process that has ended."""
+
+    returncode = 0
+
+    def poll(self) -> int:
+        return 0
+
+
+class Trained(list):
+    """The options of all runs that were started."""
+
+    leaves = staticmethod(lambda record: record)  # record -> what its run leaves, None for nothing
+
+
+@pytest.fixture
+def trained(monkeypatch, elsewhere, made_up) -> Trained:
+    """Every run ends at once, with the record that its options make."""
+    started = Trained()
+
+    def start(options: list[str]) -> Ended:
+        started.append(options)
+        [folder] = [Path(option.partition("=")[2]) for option in options if option.startswith("run_dir=")]
+        settings = _plan.compose([option for option in options if not option.startswith("run_dir=")])
+        record = started.leaves(made_up(settings, wrong=[1, 2]))
+        if record is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "result.json").write_text(json.dumps(record))
+        return Ended()
+
+    monkeypatch.setattr(_runs, "_start", start)
+    monkeypatch.setattr(_runs.time, "sleep", lambda seconds: None)
+    return started

@@ -1,13 +1,8 @@
 """scripts/reproduce.py: what runs, what is skipped, what is left when it is stopped, and what it says."""
 
-import json
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import reproduce
@@ -15,32 +10,10 @@ import reproduce
 from configs.run_directory import run_directory
 from configs.settings import ROOT, compose, identity
 from lsoftmax.engine.folder import identity_sha256
-from scripts import _plan, _records, _runs
-from scripts._plan import cells, read_table
+from scripts import _records
+from scripts._plan import cells, read_study, read_table
 
 ONCE = ["table=2", "seeds=1"]
-
-# What run_all starts in place of train.py. `told` counts the signals.
-STUB = """
-import json, os, pathlib, signal, sys, time
-options = dict(option.split("=", 1) for option in sys.argv[1:])
-folder = pathlib.Path(options["run_dir"])
-folder.mkdir(parents=True, exist_ok=True)
-def stop(signum, frame):
-    with open(folder / "told", "a") as file:
-        file.write("x")
-    time.sleep(float(options.get("saving", 0)))
-    os._exit(143)
-signal.signal(signal.SIGTERM, stop)
-signal.signal(signal.SIGINT, stop)
-began = time.time()
-(folder / "began").write_text(str(os.getpgrp()))
-time.sleep(float(options["takes"]))
-if options.get("leaves") == "nothing":
-    sys.exit(2)
-result = json.dumps({"name": folder.name, "began": began, "ended": time.time()})
-(folder / "result.json").write_text("{" if options.get("leaves") == "half" else result)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -51,172 +24,13 @@ def handlers():
     signal.signal(signal.SIGTERM, before)
 
 
-# run_all.
-
-
-class Until:
-    """A budget that is spent when something has happened."""
-
-    def __init__(self, happened: Callable[[], bool]) -> None:
-        self.is_spent = happened
-
-
-@pytest.fixture
-def command(monkeypatch, tmp_path) -> Callable[..., tuple[list[str], Path]]:
-    """command("name", "takes=0.1") -> what run_all takes, for the stub."""
-    (tmp_path / "train.py").write_text(STUB)
-    monkeypatch.setattr(_runs, "ROOT", tmp_path)
-    sleep = time.sleep
-    monkeypatch.setattr(_runs.time, "sleep", lambda seconds: sleep(min(seconds, 0.02)))
-    return lambda name, *options: ([f"run_dir={tmp_path / name}", "takes=0", *options], tmp_path / name)
-
-
-ENDLESS = "takes=60"
-NO_LIMIT = _runs.Budget(None)
-
-
-def test_every_run_gives_its_result(command):
-    results = _runs.run_all([command(name) for name in "abcd"], NO_LIMIT, 2)
-    assert sorted(result["name"] for result in results) == ["a", "b", "c", "d"]
-
-
-def test_no_runs_give_no_results(command):
-    assert list(_runs.run_all([], NO_LIMIT, 2)) == []
-
-
-@pytest.mark.parametrize("parallel", [1, 2])
-def test_no_more_runs_at_once_than_allowed(command, parallel):
-    runs = list(_runs.run_all([command(name, "takes=0.15") for name in "abcd"], NO_LIMIT, parallel))
-    for run in runs:
-        assert sum(other["began"] <= run["began"] < other["ended"] for other in runs) <= parallel
-
-
-def test_one_run_at_once_keeps_the_order(command):
-    assert [run["name"] for run in _runs.run_all([command(name) for name in "cab"], NO_LIMIT, 1)] == ["c", "a", "b"]
-
-
-def test_results_come_as_the_runs_end(command):
-    results = _runs.run_all([command("long", ENDLESS), command("short")], NO_LIMIT, 2)
-    assert next(results)["name"] == "short"
-    results.close()
-
-
-def test_a_failed_run_is_left_out_and_the_others_go_on(command):
-    runs = [command("a"), command("bad", "leaves=nothing"), command("c")]
-    assert [run["name"] for run in _runs.run_all(runs, NO_LIMIT, 1)] == ["a", "c"]
-
-
-def test_a_damaged_result_is_left_out_and_the_others_go_on(command):
-    runs = [command("a"), command("bad", "leaves=half"), command("c")]
-    assert [run["name"] for run in _runs.run_all(runs, NO_LIMIT, 1)] == ["a", "c"]
-
-
-def test_a_failed_run_leaves_no_result_of_an_earlier_one(command):
-    run = command("old", "leaves=nothing")
-    run[1].mkdir()
-    (run[1] / "result.json").write_text(json.dumps({"name": "of another configuration"}))
-    assert list(_runs.run_all([run], NO_LIMIT, 1)) == []
-
-
-def begun(*runs: tuple[list[str], Path]) -> bool:
-    return all((folder / "began").exists() for _, folder in runs)
-
-
-def test_a_spent_budget_tells_the_running_ones_to_stop(command):
-    running = [command("a", ENDLESS), command("b", ENDLESS)]
-    assert list(_runs.run_all(running, Until(lambda: begun(*running)), 2)) == []
-    assert all((folder / "told").read_text() == "x" for _, folder in running)
-
-
-def test_a_spent_budget_begins_no_other_run(command):
-    running, waiting = command("a", ENDLESS), command("b")
-    list(_runs.run_all([running, waiting], Until(lambda: begun(running)), 1))
-    assert not waiting[1].exists()
-
-
-def test_runs_that_save_are_waited_for(command):
-    running = command("a", ENDLESS, "saving=0.3")
-    before = time.monotonic()
-    list(_runs.run_all([running], Until(lambda: begun(running)), 1))
-    assert time.monotonic() - before > 0.3
-
-
-def test_sigterm_stops_the_runs_and_leaves_with_143(command):
-    running = command("a", ENDLESS)
-    budget = Until(lambda: bool(begun(running) and signal.raise_signal(signal.SIGTERM)))
-    with pytest.raises(SystemExit) as left:
-        list(_runs.run_all([running], budget, 1))
-    assert left.value.code == 143 and (running[1] / "told").exists()
-
-
-def test_who_takes_no_more_results_stops_the_runs(command):
-    running = command("a", ENDLESS)
-    results = _runs.run_all([running, command("b")], NO_LIMIT, 2)
-    next(results)
-    results.close()
-    assert (running[1] / "told").exists()
-
-
-def test_ctrl_c_reaches_the_runs_through_run_all_alone(command):
-    """A terminal and `timeout` signal the whole group, run_all then each run; a second signal ends one unsaved."""
-    run = command("a")
-    list(_runs.run_all([run], NO_LIMIT, 1))
-    assert int((run[1] / "began").read_text()) != os.getpgrp()
-
-
-def test_a_run_that_ended_as_the_budget_did_still_counts(command):
-    run = command("a")
-    results = list(_runs.run_all([run], Until((run[1] / "result.json").exists), 1))
-    assert [result["name"] for result in results] == ["a"]
-
-
-@pytest.mark.parametrize(("minutes", "later", "spent"), [(1, 59, False), (1, 61, True), (None, 1e9, False)])
-def test_a_budget_is_spent_after_its_minutes(minutes, later, spent):
-    assert _runs.Budget(minutes, start=time.monotonic() - later).is_spent() == spent
-
-
 # The whole command, with runs that are made up at once.
-
-
-class Ended:
-    """A process that has ended."""
-
-    returncode = 0
-
-    def poll(self) -> int:
-        return 0
-
-
-class Trained(list):
-    """The options of all runs that were started."""
-
-    leaves = staticmethod(lambda record: record)  # record -> what its run leaves, None for nothing
 
 
 @pytest.fixture
 def count(elsewhere) -> int:
     """How many runs fill table 2 with one seed: five, as long as `best` is `paper`."""
     return len({identity_sha256(cell.identity) for cell in cells(read_table("2"), {}, 1)})
-
-
-@pytest.fixture
-def trained(monkeypatch, elsewhere, made_up) -> Trained:
-    """Every run ends at once, with the record that its options make."""
-    started = Trained()
-
-    def start(options: list[str]) -> Ended:
-        started.append(options)
-        [folder] = [Path(option.partition("=")[2]) for option in options if option.startswith("run_dir=")]
-        settings = _plan.compose([option for option in options if not option.startswith("run_dir=")])
-        record = started.leaves(made_up(settings, wrong=[1, 2]))
-        if record is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "result.json").write_text(json.dumps(record))
-        return Ended()
-
-    monkeypatch.setattr(_runs, "_start", start)
-    monkeypatch.setattr(_runs.time, "sleep", lambda seconds: None)
-    return started
 
 
 @pytest.fixture
@@ -379,6 +193,36 @@ def test_a_wrong_option_is_one_line_and_starts_nothing(script, trained, elsewher
     said = script("reproduce", *options)
     assert said.code == 2 and said.err.startswith("error: ") and part in said.err and said.err.count("\n") == 1
     assert trained == [] and not elsewhere.exists()
+
+
+# Studies.
+
+
+def test_a_study_runs_its_rows_and_is_written(script, trained, elsewhere):
+    said = script("reproduce", "study=ways")
+    assert said.code == 0 and "study    outputs/results/stability/ways.md" in said.out
+    assert len(trained) == len(read_study("ways")["rows"]) == len(_records.read_records("stability"))
+    assert "not run" not in (elsewhere / "results" / "stability" / "ways.md").read_text()
+
+
+def test_a_study_has_its_own_number_of_seeds(script, trained):
+    script("reproduce", "study=ways", "seeds=2")
+    assert len(trained) == 2 * len(read_study("ways")["rows"])
+
+
+def test_a_run_of_the_small_tables_counts_in_a_study(script, trained, elsewhere):
+    script("reproduce", "study=ways")
+    moved = elsewhere / "results" / "small" / "runs"
+    moved.parent.mkdir()
+    (elsewhere / "results" / "stability" / "runs").rename(moved)
+    trained.clear()
+    assert "0 runs missing" in script("reproduce", "study=ways").out and trained == []
+
+
+def test_a_study_can_be_checked_in_seconds(script, trained, elsewhere):
+    assert script("reproduce", "study=ways", "profile=tiny").code == 0
+    assert (elsewhere / "small_check" / "ways.csv").exists() and not (elsewhere / "results").exists()
+    assert all("schedule.steps=40" in options for options in trained)
 
 
 # Figures.

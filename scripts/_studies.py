@@ -1,0 +1,136 @@
+"""Records -> a study's table as Markdown and CSV: how each way ended, its errors, what became of angles and norms."""
+
+import csv
+import io
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scripts import _tables
+from scripts._records import Record, verdict
+from scripts._tables import Results
+
+METRICS = {"val_error": "validation error", "test_error": "test error"}
+RECIPE = "best"  # of a study's cells: it compares ways in its own words
+
+
+@dataclass(frozen=True)
+class Column:
+    """A number of a run: how the table calls it, how it is written, where it comes from; None where there is none."""
+
+    key: str
+    head: str
+    form: str
+    of: Callable[[Record], float | None]
+
+
+def _at_the_end(name: str) -> Callable[[Record], float | None]:
+    return lambda run: run["trace"][-1].get(name) if run.get("trace") else None
+
+
+# The instruments are the last batch's, with the last step's weights.
+INSTRUMENTS = (
+    Column("train_error", "train error", ".1f", lambda run: run["train_error"]),
+    Column("target_angle", "angle", ".0f", _at_the_end("target_angle_q50")),
+    Column("feature_norm", "norm of x", ".1f", _at_the_end("feature_norm")),
+    Column("weight_norm", "norm of w", ".2f", _at_the_end("weight_norm")),
+    Column("lam", "lambda", ".2g", _at_the_end("lam")),
+)
+
+
+def markdown(study: dict[str, Any], results: Results, command: str) -> str:
+    """The whole study: for each problem a line per way."""
+    lines = [f"# {study['title']}", "", f"`{command}`", "", study["text"].strip(), ""]
+    for column in study["columns"]:
+        lines += [f"## {column['label']}", "", *_problem(study, column["label"], results), ""]
+    runs = [run for found in results.values() for run in found]
+    if not runs:
+        return "\n".join([*lines, "No run of this study has been made yet."]) + "\n"
+    made = len({run["config_sha256"] for run in runs})
+    return "\n".join([*lines, _meaning(study), "", f"{made} runs. {_tables.made_with(runs)}."]) + "\n"
+
+
+def _meaning(study: dict[str, Any]) -> str:
+    interval = (
+        ", with a bootstrap's 95 % interval over seeds and images" if study["metric"] == "test_error" else " (of means)"
+    )
+    return (
+        "Errors of the last step in percent, mean ± standard deviation (runs). `difference` is to "
+        f"{study['baseline']} on the same images{interval}. The last columns are means over the runs: train error in "
+        "percent, the median target angle in degrees, mean norms of features and class weights, and lambda, these four "
+        "of the last step's batch."
+    )
+
+
+def _problem(study: dict[str, Any], problem: str, results: Results) -> list[str]:
+    heads = ["way", "runs", METRICS[study["metric"]], "difference", *(column.head for column in INSTRUMENTS)]
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    for line in _lines(study, problem, results):
+        spread = f" ± {line['std']:.2f}" if line["std"] is not None else ""
+        error = "" if line["mean"] is None else f"{line['mean']:.2f}{spread} ({line['n']})"
+        interval = f" [{line['low']:+.2f}, {line['high']:+.2f}]" if line["low"] is not None else ""
+        difference = "" if line["difference"] is None else f"{line['difference']:+.2f}{interval}"
+        last = ["" if line[c.key] is None else f"{line[c.key]:{c.form}}" for c in INSTRUMENTS]
+        lines.append("| " + " | ".join([line["way"], _ended(line), error, difference, *last]) + " |")
+    return lines
+
+
+def _ended(line: dict[str, Any]) -> str:
+    words = [f"{line[word]} {word}" for word in ("finished", "collapsed", "diverged") if line[word]]
+    return ", ".join(words) or "not run"
+
+
+def comma_separated(study: dict[str, Any], results: Results) -> str:
+    """A line per problem and way."""
+    out = io.StringIO()
+    head = ["problem", "way", "finished", "collapsed", "diverged", "mean", "std", "n", "difference", "low", "high"]
+    writer = csv.DictWriter(out, [*head, *(column.key for column in INSTRUMENTS), "values"], lineterminator="\n")
+    writer.writeheader()
+    for column in study["columns"]:
+        writer.writerows(_lines(study, column["label"], results))
+    return out.getvalue()
+
+
+def _lines(study: dict[str, Any], problem: str, results: Results) -> list[dict[str, Any]]:
+    baseline = results.get((study["baseline"], problem, RECIPE), [])
+    return [
+        {"problem": problem, "way": row["label"], **_line(study, row["label"], results[place], baseline)}
+        for row in study["rows"]
+        if (place := (row["label"], problem, RECIPE)) in results
+    ]
+
+
+def _line(study: dict[str, Any], way: str, runs: list[Record], baseline: list[Record]) -> dict[str, Any]:
+    ended, values = Counter(map(verdict, runs)), _tables.numbers(runs, study["metric"])
+    difference, low, high = _difference(study, way, runs, baseline)
+    return {
+        **{word: ended[word] for word in ("finished", "collapsed", "diverged")},
+        "mean": statistics.mean(values) if values else None,
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "n": len(values),
+        "difference": difference,
+        "low": low,
+        "high": high,
+        **{column.key: _mean([column.of(run) for run in runs]) for column in INSTRUMENTS},
+        "values": values,
+    }
+
+
+def _difference(
+    study: dict[str, Any], way: str, runs: list[Record], baseline: list[Record]
+) -> tuple[float | None, float | None, float | None]:
+    """Way minus baseline, and its interval; validation images are not kept one by one, so there is none for them."""
+    if way == study["baseline"]:
+        return None, None, None
+    if study["metric"] == "test_error":
+        gain = _tables.compared(baseline, runs)
+        return (None, None, None) if gain is None else (-gain.difference, -gain.high, -gain.low)
+    ours, theirs = (_tables.numbers(of, study["metric"]) for of in (runs, baseline))
+    return (statistics.mean(ours) - statistics.mean(theirs) if ours and theirs else None), None, None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return statistics.mean(there) if there else None

@@ -1,0 +1,134 @@
+"""The studies: their files, and what is written of their runs."""
+
+import csv
+import functools
+import io
+
+import pytest
+
+from configs.schema import Settings
+from configs.settings import compose
+from scripts import _studies
+from scripts._plan import names, read_profile, read_study, study_cells
+from scripts._tables import collect
+
+composed = functools.cache(compose)  # 0.1 s each
+
+STUDY = {
+    "title": "Two ways",
+    "text": "What it is about.",
+    "metric": "test_error",
+    "baseline": "softmax",
+    "columns": [{"label": "digits"}, {"label": "letters"}],
+    "rows": [{"label": "softmax"}, {"label": "margin"}, {"label": "absent", "columns": ["digits"]}],
+}
+
+
+@pytest.fixture
+def results(made_up):
+    """Softmax has 20 and 22 of 100 wrong on the digits, the margin 12 and 10; nothing was run on the letters."""
+
+    def run(loss, wrong, seed, **other):
+        trace = [{"lam": 9.0}, {"lam": 0.5, "target_angle_q50": 30.0 + seed, "feature_norm": 4.0, "weight_norm": 1.5}]
+        return made_up(
+            composed((f"loss={loss}", f"seed={seed}")), wrong=range(wrong), trace=trace, val_error=wrong + 1.0, **other
+        )
+
+    places = {(row["label"], column, "best"): [] for row in STUDY["rows"] for column in ("digits", "letters")}
+    del places["absent", "letters", "best"]
+    places["softmax", "digits", "best"] = [run("softmax", 20, 0), run("softmax", 22, 1)]
+    places["margin", "digits", "best"] = [
+        run("lsoftmax", 12, 0, train_error=1.0),
+        run("lsoftmax", 10, 1, train_error=2.0),
+    ]
+    return places
+
+
+def lines(study, results):
+    return list(csv.DictReader(io.StringIO(_studies.comma_separated(study, results))))
+
+
+# What is written.
+
+
+def test_a_line_holds_means_and_the_difference_to_the_baseline(results):
+    _, margin, *_ = lines(STUDY, results)
+    assert (margin["mean"], margin["n"], margin["difference"]) == ("11.0", "2", "-10.0")
+    assert float(margin["std"]) == pytest.approx(2**0.5)
+    assert float(margin["low"]) < -10 < float(margin["high"]) < 0
+    assert (margin["train_error"], margin["target_angle"], margin["lam"]) == ("1.5", "30.5", "0.5")
+
+
+def test_the_baseline_is_not_compared_with_itself(results):
+    softmax, *_ = lines(STUDY, results)
+    assert (softmax["mean"], softmax["difference"], softmax["low"]) == ("21.0", "", "")
+
+
+def test_validation_errors_are_compared_by_their_means(results):
+    _, margin, *_ = lines({**STUDY, "metric": "val_error"}, results)
+    assert (margin["mean"], margin["difference"], margin["low"]) == ("12.0", "-10.0", "")
+
+
+def test_a_study_that_chooses_shows_no_test_error(results):
+    text = _studies.markdown({**STUDY, "metric": "val_error"}, results, "do this")
+    assert "22.00" in text and "21.00" not in text and "| validation error |" in text
+
+
+def test_every_way_and_problem_is_listed_run_or_not(results):
+    text = _studies.markdown(STUDY, results, "do this")
+    digits, letters = text.split("## digits")[1].split("## letters")
+    assert "| margin | 2 finished | 11.00 ± 1.41 (2) | -10.00 [" in digits and "| absent | not run |" in digits
+    assert letters.count("not run") == 2 and "absent" not in letters
+    assert "4 runs. device Abacus" in text and "`do this`" in text
+
+
+def test_how_runs_ended_is_counted(results, made_up):
+    died = {"status": "diverged", "test_error": None, "train_error": None, "trace": []}
+    runs = results["margin", "digits", "best"]
+    runs[0] |= {"train_error": 46.0}  # above half of chance's
+    runs.append(made_up(composed(("seed=2",)), wrong=None, **died))
+    _, margin, *_ = lines(STUDY, results)
+    assert (margin["finished"], margin["collapsed"], margin["diverged"], margin["n"]) == ("1", "1", "1", "2")
+    assert "| 1 finished, 1 collapsed, 1 diverged | 11.00" in _studies.markdown(STUDY, results, "")
+
+
+def test_a_record_from_before_there_was_a_trace_counts(results):
+    for run in results["margin", "digits", "best"]:
+        del run["trace"]
+    _, margin, *_ = lines(STUDY, results)
+    assert (margin["mean"], margin["target_angle"]) == ("11.0", "")
+
+
+def test_nothing_run_says_so():
+    empty = {place: [] for place in [("softmax", "digits", "best"), ("margin", "digits", "best")]}
+    assert "No run of this study has been made yet." in _studies.markdown(STUDY, empty, "")
+
+
+# The files.
+
+STUDIES = names("study")
+
+
+@pytest.fixture(scope="module", params=STUDIES)
+def study(request):
+    return read_study(request.param)
+
+
+def test_every_row_of_a_study_composes(study, monkeypatch):
+    monkeypatch.setattr("scripts._plan.compose", lambda overrides: composed(tuple(overrides)))
+    cells = study_cells(study, read_profile(study["profile"]), 1)
+    assert cells and all(isinstance(cell.settings, Settings) for cell in cells)
+    assert {cell.row for cell in cells} == {row["label"] for row in study["rows"]}
+    assert len({str(cell.identity) for cell in cells}) == len(cells), "two ways that are the same run"
+    assert collect(cells, {}).keys() == {(cell.row, cell.column, "best") for cell in cells}
+
+
+def test_a_study_compares_with_one_of_its_rows(study):
+    assert study["baseline"] in {row["label"] for row in study["rows"]}
+    assert study["metric"] in _studies.METRICS and study["seeds"] >= 1
+
+
+def test_who_chooses_has_validation_images_and_who_tests_has_none(study, monkeypatch):
+    monkeypatch.setattr("scripts._plan.compose", lambda overrides: composed(tuple(overrides)))
+    for cell in study_cells(study, read_profile(study["profile"]), 1):
+        assert (cell.settings.dataset.validation > 0) == (study["metric"] == "val_error")
