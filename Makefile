@@ -31,9 +31,10 @@ test-slow: $(STAMP) ## the slow tests too
 bench: $(STAMP) ## time and memory, side by side with the plain layer; an idle machine, please
 	@$(BIN)/python -m scripts.bench
 
-tables: $(STAMP) ## write the paper's tables from the committed records, without training
+tables: $(STAMP) ## write the paper's tables and the studies' from the committed records, without training
 	@for n in 2 3 4; do $(BIN)/python scripts/reproduce.py table=$$n train=false | tail -n 1; done
 	@for n in 2 3 4; do $(BIN)/python scripts/reproduce.py table=$$n train=false profile=small | tail -n 1; done
+	@for f in configs/study/*.yaml; do $(BIN)/python scripts/reproduce.py study=$$(basename $$f .yaml) train=false | tail -n 1; done
 
 figures: $(STAMP) ## draw the figures from the committed records, without training
 	@for n in psi 4 lr_lambda 2 5 6 7; do $(BIN)/python scripts/reproduce.py figure=$$n train=false | tail -n 1; done

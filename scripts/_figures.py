@@ -27,15 +27,32 @@ def paths(name: str, profile: str) -> dict[str, Path]:
 
 def write(name: str, profile: str, plan: dict[str, Any], wanted: Sequence[Cell], records: dict[str, Record]) -> Path:
     """Both files; the PNG's path. ImportError where matplotlib is missing."""
-    from lsoftmax.engine.files import write_atomically
     from scripts.figures import style
 
     figure = draw(name, material(plan, profile, wanted, records))
-    contents = style.written(figure, caption(name, profile, plan, wanted, records))
-    folder(profile).mkdir(parents=True, exist_ok=True)
+    return _write(paths(name, profile)["png"], style.written(figure, caption(name, profile, plan, wanted, records)))
+
+
+def write_study(name: str, place: Path, study: dict[str, Any], results: _tables.Results) -> list[Path]:
+    """The figures that a study's file asks for, beside its table in `place`; the PNGs' paths."""
+    from scripts.figures import style
+    from scripts.figures.study import draw as draw_study
+
+    written = []
+    with style.applied():
+        for which, figure in draw_study(study, results):
+            contents = style.written(figure, f"{study['title']}. {command('study', name, 'full')}.")
+            written.append(_write(place / f"{name}_{which.lower()}.png", contents))
+    return written
+
+
+def _write(png: Path, contents: dict[str, bytes]) -> Path:
+    from lsoftmax.engine.files import write_atomically
+
+    png.parent.mkdir(parents=True, exist_ok=True)
     for kind, content in contents.items():
-        write_atomically(paths(name, profile)[kind], lambda file, content=content: file.write(content))  # type: ignore[misc]
-    return paths(name, profile)["png"]
+        write_atomically(png.with_suffix(f".{kind}"), lambda file, content=content: file.write(content))  # type: ignore[misc]
+    return png
 
 
 def material(plan: dict[str, Any], profile: str, wanted: Sequence[Cell], records: dict[str, Record]) -> Material:

@@ -201,13 +201,16 @@ def _write_table(number: str, profile: str, table: dict[str, Any], wanted: Seque
 
 def _write_study(name: str, profile: str, study: dict[str, Any], wanted: Sequence[Cell]) -> Path:
     from lsoftmax.engine.files import write_text
-    from scripts import _studies, _tables
+    from scripts import _figures, _studies, _tables
 
     results = _tables.collect(wanted, _records.read_records(*_records.sources(profile)))
     folder = _records.results_folder(profile)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / f"{name}.md", _studies.markdown(study, results, command("study", name, "full")))
     write_text(folder / f"{name}.csv", _studies.comma_separated(study, results))
+    if _figures.can_draw():
+        for path in _figures.write_study(name, folder, study, results):
+            print(f"figure   {path.relative_to(ROOT)}, .svg")
     return folder / f"{name}.md"
 
 

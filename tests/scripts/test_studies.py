@@ -29,18 +29,15 @@ def results(made_up):
     """Softmax has 20 and 22 of 100 wrong on the digits, the margin 12 and 10; nothing was run on the letters."""
 
     def run(loss, wrong, seed, **other):
-        trace = [{"lam": 9.0}, {"lam": 0.5, "target_angle_q50": 30.0 + seed, "feature_norm": 4.0, "weight_norm": 1.5}]
-        return made_up(
-            composed((f"loss={loss}", f"seed={seed}")), wrong=range(wrong), trace=trace, val_error=wrong + 1.0, **other
-        )
+        last = {"lam": 0.5, "target_angle_q50": 30.0 + seed, "feature_norm": 4.0, "weight_norm": 1.5}
+        other = {"trace": [{"lam": 9.0}, last], "val_error": wrong + 1.0, **other}
+        return made_up(composed((f"loss={loss}", f"seed={seed}")), wrong=range(wrong), **other)
 
     places = {(row["label"], column, "best"): [] for row in STUDY["rows"] for column in ("digits", "letters")}
     del places["absent", "letters", "best"]
     places["softmax", "digits", "best"] = [run("softmax", 20, 0), run("softmax", 22, 1)]
-    places["margin", "digits", "best"] = [
-        run("lsoftmax", 12, 0, train_error=1.0),
-        run("lsoftmax", 10, 1, train_error=2.0),
-    ]
+    margin = [run("lsoftmax", 12, 0, train_error=1.0), run("lsoftmax", 10, 1, train_error=2.0)]
+    places["margin", "digits", "best"] = margin
     return places
 
 
@@ -102,6 +99,43 @@ def test_a_record_from_before_there_was_a_trace_counts(results):
 def test_nothing_run_says_so():
     empty = {place: [] for place in [("softmax", "digits", "best"), ("margin", "digits", "best")]}
     assert "No run of this study has been made yet." in _studies.markdown(STUDY, empty, "")
+
+
+# What is drawn.
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    from scripts import _figures
+
+    return lambda study, results: {path.stem: path for path in _figures.write_study("ways", tmp_path, study, results)}
+
+
+def test_the_traces_of_a_problem_that_was_run_are_drawn(drawn, results):
+    for runs in results.values():
+        for run in runs:
+            run["curve"] = [[5, 50.0, 60.0], [9, None, 40.0]]
+            run["trace"] = [{"step": 9, "test_error": 40.0, **run["trace"][-1]}]
+    files = drawn({**STUDY, "traces": ["softmax", "margin"]}, results)
+    assert files.keys() == {"ways_traces_digits"} and files["ways_traces_digits"].with_suffix(".svg").exists()
+
+
+def test_errors_over_a_setting_are_drawn_line_by_line(drawn, results, monkeypatch):
+    from scripts.figures import study as figures
+
+    seen = []
+    monkeypatch.setattr(
+        figures, "draw_over", lambda *given: (seen.append(given), figures.style.panels(1, 1, 3, 2)[0])[1]
+    )
+    rows = [{**row, "line": "all", "at": float(at)} for at, row in enumerate(STUDY["rows"])]
+    assert "ways_over_digits" in drawn({**STUDY, "rows": rows, "over": "schedule.weight_decay"}, results)
+    assert seen == [({"all": {0.0: [20.0, 22.0], 1.0: [12.0, 10.0], 2.0: []}}, "schedule.weight_decay", "test error")]
+
+
+def test_nothing_is_drawn_of_nothing(drawn):
+    empty = {("softmax", "digits", "best"): []}
+    assert drawn({**STUDY, "rows": STUDY["rows"][:1], "traces": ["softmax"], "over": "x"}, empty) == {}
 
 
 # The files.
