@@ -45,14 +45,21 @@ def markdown(study: dict[str, Any], results: Results, command: str) -> str:
     lines = [f"# {study['title']}", "", f"`{command}`", "", study["text"].strip(), ""]
     for column in study["columns"]:
         lines += [f"## {column['label']}", "", *_problem(study, column["label"], results), ""]
+    if any(results.values()):
+        lines += [meaning(study), ""]
+    return "\n".join([*lines, origin(results)]) + "\n"
+
+
+def origin(results: Results) -> str:
+    """How many runs there are, and how they were made."""
     runs = [run for found in results.values() for run in found]
     if not runs:
-        return "\n".join([*lines, "No run of this study has been made yet."]) + "\n"
-    made = len({run["config_sha256"] for run in runs})
-    return "\n".join([*lines, _meaning(study), "", f"{made} runs. {_tables.made_with(runs)}."]) + "\n"
+        return "No run of this study has been made yet."
+    return f"{len({run['config_sha256'] for run in runs})} runs. {_tables.made_with(runs)}."
 
 
-def _meaning(study: dict[str, Any]) -> str:
+def meaning(study: dict[str, Any]) -> str:
+    """What the columns say."""
     interval = (
         ", with a bootstrap's 95 % interval over seeds and images" if study["metric"] == "test_error" else " (of means)"
     )
@@ -64,17 +71,32 @@ def _meaning(study: dict[str, Any]) -> str:
     )
 
 
-def _problem(study: dict[str, Any], problem: str, results: Results) -> list[str]:
-    heads = ["way", "runs", METRICS[study["metric"]], "difference", *(column.head for column in INSTRUMENTS)]
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
+def heads(study: dict[str, Any]) -> list[str]:
+    """What stands above the cells of `rows`."""
+    return ["way", "runs", METRICS[study["metric"]], "difference", *(column.head for column in INSTRUMENTS)]
+
+
+def rows(study: dict[str, Any], problem: str, results: Results) -> list[list[str]]:
+    """A line of cells per way."""
+    found = []
     for line in _lines(study, problem, results):
         spread = f" ± {line['std']:.2f}" if line["std"] is not None else ""
         error = "" if line["mean"] is None else f"{line['mean']:.2f}{spread} ({line['n']})"
         interval = f" [{line['low']:+.2f}, {line['high']:+.2f}]" if line["low"] is not None else ""
         difference = "" if line["difference"] is None else f"{line['difference']:+.2f}{interval}"
         last = ["" if line[c.key] is None else f"{line[c.key]:{c.form}}" for c in INSTRUMENTS]
-        lines.append("| " + " | ".join([line["way"], _ended(line), error, difference, *last]) + " |")
-    return lines
+        found.append([line["way"], _ended(line), error, difference, *last])
+    return found
+
+
+def _problem(study: dict[str, Any], problem: str, results: Results) -> list[str]:
+    titles = heads(study)
+    rule = "|---|---|" + "---:|" * (len(titles) - 2)
+    return [_cells(titles), rule, *map(_cells, rows(study, problem, results))]
+
+
+def _cells(texts: Sequence[str]) -> str:
+    return f"| {' | '.join(texts)} |"
 
 
 def _ended(line: dict[str, Any]) -> str:

@@ -1,9 +1,9 @@
-"""One HTML page with all tables and figures, their commands and the state of every row; nothing is trained.
+"""One HTML page with all tables, figures and studies, their commands and the state of every row; nothing is trained.
 
     python scripts/report.py
     python scripts/report.py profile=tiny seeds=1
 
-profile=   full, small or tiny alone; without it full and small, in outputs/results/report.html
+profile=   full, small or tiny alone; without it full, small and the studies, in outputs/results/report.html
 seeds=     runs that a row should have (3)
 
 The page holds its figures: one file, to be opened or sent as it is.
@@ -23,7 +23,19 @@ from typing import Any
 
 from configs.settings import ROOT
 from scripts import _cli, _records
-from scripts._plan import Cell, cells, command, figure_cells, names, note, read_figure, read_profile, read_table
+from scripts._plan import (
+    Cell,
+    cells,
+    command,
+    figure_cells,
+    names,
+    note,
+    read_figure,
+    read_profile,
+    read_study,
+    read_table,
+    study_cells,
+)
 
 OWN = ["profile", "seeds"]
 _NAMES = {"full": "Full size", "small": "Reduced form", "tiny": "Check of the pipeline"}
@@ -41,7 +53,8 @@ def report(arguments: list[str]) -> None:
 
     path = _records.results_folder(profiles[0]) / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, page([part(profile, seeds) for profile in profiles]))
+    parts = [part(profile, seeds) for profile in profiles]
+    write_text(path, page(parts if "profile" in own else [*parts, studies()]))
     print(f"report   {path.relative_to(ROOT)}")
 
 
@@ -61,6 +74,37 @@ def part(profile: str, seeds: int) -> dict[str, Any]:
         "note": note(profile) or "The paper's networks, data and number of steps.",
         "tables": [_table(number, profile, records, seeds) for number in names("table")],
         "figures": [_figure(name, profile, records, seeds) for name in names("figure")],
+        "studies": [],
+    }
+
+
+def studies() -> dict[str, Any]:
+    """All studies, which have no size but their own."""
+    return {
+        "name": "Does the margin pay?",
+        "note": "Studies on reduced problems.",
+        "tables": [],
+        "figures": [],
+        "studies": [_study(name) for name in names("study")],
+    }
+
+
+def _study(name: str) -> dict[str, Any]:
+    from scripts import _studies, _tables
+
+    study, place = read_study(name), _records.STUDIES
+    wanted = study_cells(study, read_profile(study["profile"]), study["seeds"])
+    results = _tables.collect(wanted, _records.read_records(*_records.sources(place)))
+    pictures = sorted(_records.results_folder(place).glob(f"{name}_*.svg"))
+    return {
+        "title": study["title"],
+        "text": study["text"],
+        "command": command("study", name, "full"),
+        "heads": _studies.heads(study),
+        "problems": [(c["label"], _studies.rows(study, c["label"], results)) for c in study["columns"]],
+        "pictures": [base64.b64encode(path.read_bytes()).decode() for path in pictures],
+        "meaning": _studies.meaning(study),
+        "origin": _studies.origin(results),
     }
 
 

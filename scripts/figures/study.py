@@ -40,10 +40,10 @@ def draw_traces(ways: dict[str, Record], metric: str) -> Figure:
         error.plot(
             [point[0] for point in curve], [point[1] for point in curve], color=color, dashes=(1, 1), linewidth=0.9
         )
-        _plot(lam, steps, [line["lam"] for line in trace], color)
-        _plot(angle, steps, [line["target_angle_q50"] for line in trace], color)
-        _plot(norm, steps, [line["feature_norm"] for line in trace], color)
-        _plot(norm, steps, [line["weight_norm"] for line in trace], color, dashes=(3, 1.5))
+        _plot(lam, steps, [line.get("lam") for line in trace], color)
+        _plot(angle, steps, [line.get("target_angle_q50") for line in trace], color)
+        _plot(norm, steps, [line.get("feature_norm") for line in trace], color)
+        _plot(norm, steps, [line.get("weight_norm") for line in trace], color, dashes=(3, 1.5))
     error.set(
         ylabel="classification error (%)", title=f"{METRICS[metric]}, and training error (dotted)", ylim=(0, None)
     )
@@ -64,7 +64,7 @@ def _plot(axes: Axes, steps: Sequence[int], values: Sequence[float | None], colo
 
 
 def draw_over(lines: dict[str, dict[float, list[float]]], setting: str, error: str) -> Figure:
-    """{line: {value of the setting: errors in percent}}: means, bars of a standard deviation, the single runs as dots."""
+    """{line: {value of the setting: errors in percent}}: means, standard deviations, the single runs as dots."""
     figure, [[axes]] = style.panels(1, 1, 1.4 * style.COLUMN, 3.0)
     for color, (label, points) in zip(COLORS, lines.items(), strict=False):
         points = {at: errors for at, errors in sorted(points.items()) if errors}

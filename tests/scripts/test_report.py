@@ -8,7 +8,7 @@ import pytest
 import report
 
 from scripts import _figures, _records
-from scripts._plan import cells, names, read_profile, read_table
+from scripts._plan import cells, names, read_profile, read_study, read_table, study_cells
 
 VOID = {"meta", "img", "br", "link"}
 
@@ -143,3 +143,14 @@ def test_a_wrong_option_is_one_line(script, elsewhere, option, part):
 def test_help_says_what_it_is_for(script):
     said = script("report", "-h")
     assert said.code == 0 and all(f"{key}=" in said.out for key in report.OWN)
+
+
+def test_the_page_holds_every_study(page, made_up):
+    [cell, *_] = study_cells(read_study("ways"), read_profile("small"), 1)
+    _records.keep(made_up(cell.settings, val_error=31.5), "stability")
+    lines = page().lines(cell.row)
+    assert [line[1:3] for line in lines] == [["1 finished", "31.50 (1)"]]
+
+
+def test_a_profile_alone_has_no_studies(page):
+    assert page("profile=tiny").lines("adaptive 0.7") == []
