@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,13 @@ def run_all(
     """
     before = signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # through `finally`, as Ctrl-C
     waiting = list(commands)
-    running: dict[subprocess.Popen[bytes], Path] = {}
+    running: dict[subprocess.Popen[bytes], tuple[Path, bool]] = {}
     try:
         while (waiting or running) and not budget.is_spent():
             while waiting and len(running) < parallel:
                 options, folder = waiting.pop(0)
-                running[_start(options)] = folder
+                had_result = _result_path(folder).exists()
+                running[_start(options)] = folder, had_result
             yield from _ended(running, failed)
             time.sleep(0.2)
         _stop(running)
@@ -52,18 +53,19 @@ def run_all(
         signal.signal(signal.SIGTERM, before)
 
 
-def _ended(running: dict[subprocess.Popen[bytes], Path], failed: list[Path] | None) -> Iterator[Result]:
-    """Takes out those whose process is gone. One that a signal stopped has neither ended nor failed."""
+def _ended(running: dict[subprocess.Popen[bytes], tuple[Path, bool]], failed: list[Path] | None) -> Iterator[Result]:
+    """Takes out those whose process is gone. One that a signal stopped has not failed, and may just have ended."""
     for process in [process for process in running if process.poll() is not None]:
-        folder = running.pop(process)
-        result = _result(folder) if process.returncode in (0, 3) else None
+        folder, had_result = running.pop(process)
+        stopped = not 0 <= process.returncode < 128
+        result = _result(folder) if process.returncode in (0, 3) or (stopped and not had_result) else None
         if result is not None:
             yield result
-        elif failed is not None and 0 <= process.returncode < 128:
+        elif failed is not None and not stopped:
             failed.append(folder)
 
 
-def _stop(running: dict[subprocess.Popen[bytes], Path]) -> None:
+def _stop(running: Iterable[subprocess.Popen[bytes]]) -> None:
     for process in running:
         process.send_signal(signal.SIGTERM)
     for process in running:
@@ -72,9 +74,13 @@ def _stop(running: dict[subprocess.Popen[bytes], Path]) -> None:
 
 def _result(folder: Path) -> Result | None:
     try:
-        return dict(json.loads((folder / "result.json").read_text()))
+        return dict(json.loads(_result_path(folder).read_text()))
     except (OSError, ValueError):
         return None
+
+
+def _result_path(folder: Path) -> Path:
+    return folder / "result.json"
 
 
 def _start(options: list[str]) -> subprocess.Popen[bytes]:

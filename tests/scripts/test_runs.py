@@ -30,7 +30,8 @@ time.sleep(float(options["takes"]))
 if options.get("leaves") == "nothing":
     sys.exit(2)
 result = json.dumps({"name": folder.name, "began": began, "ended": time.time()})
-(folder / "result.json").write_text("{" if options.get("leaves") == "half" else result)
+(folder / "new").write_text("{" if options.get("leaves") == "half" else result)
+os.replace(folder / "new", folder / "result.json")
 """
 
 
