@@ -160,4 +160,5 @@ def facts(splits: Splits, trainer: Trainer) -> dict[str, Any]:
         "parameters": models.count_parameters(trainer.backbone) + models.count_parameters(criterion),
         "multiply_adds": models.multiply_adds(trainer.backbone, splits.train.image_shape) + criterion.weight.numel(),
         "dataset_sha256": trainer.data_sha256,
+        **({} if splits.preparation is None else {"preparation": splits.preparation}),
     }

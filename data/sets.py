@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,6 +82,7 @@ class Splits:
     val: ImageSet | None
     test: ImageSet
     verification: PairSet | None = None  # of faces
+    preparation: dict[str, Any] | None = None  # of faces: how they were made, and other images have to be
 
     def sha256(self) -> str:
         """Which data a number belongs to: a digest of all pixels and labels, their shapes and their split."""

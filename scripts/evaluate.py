@@ -23,6 +23,7 @@ from configs.errors import ConfigError
 from configs.schema import Settings
 from configs.settings import compose, from_file
 from scripts import _cli
+from scripts._weights import weights_of
 
 
 def evaluate(arguments: list[str]) -> None:
@@ -47,9 +48,7 @@ def _settings_and_weights(own: dict[str, str], overrides: list[str]) -> tuple[Se
     if "weights" in own:
         return compose(overrides), Path(own["weights"]).expanduser()
     run = Path(own["run"]).expanduser()
-    if not (run / "model.safetensors").exists() and (run / "config.yaml").exists():
-        raise ConfigError(f"the run in {run} has no weights: it has not ended, or it diverged (see its result.json)")
-    return from_file(run / "config.yaml", overrides), run / "model.safetensors"
+    return from_file(run / "config.yaml", overrides), weights_of(run)
 
 
 def _measure(settings: Settings, path: Path, name: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from configs.settings import identity
 from data import DeviceLoader, StreamLoader
 from data.faces.crop import Crop
 from lsoftmax.engine.verification import verify
+from lsoftmax.engine.weights import read_weights
 
 CPU = torch.device("cpu")
 PEOPLE, EACH = 24, 3
@@ -177,3 +178,12 @@ def test_a_wrong_pack_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.Capt
     assert train.run(settings, tmp_path / "run").code == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: {tmp_path}/webface/manifest.json: ") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("dataset", "align"), [("webface", "umeyama"), ("lfw_dev", "none")])
+def test_how_the_faces_were_prepared_is_in_the_record_and_in_the_weights(
+    root: Path, tmp_path: Path, dataset: str, align: str
+) -> None:
+    made = Crop(align=align).describe()  # type: ignore[arg-type]
+    assert run(root, tmp_path, f"dataset={dataset}")["preparation"] == made
+    assert read_weights(tmp_path / "model.safetensors")[1]["preparation"] == made

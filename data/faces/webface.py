@@ -35,4 +35,4 @@ def read(request: Request) -> Splits:
     if request.classes is not None:
         people = first_classes(people, request.classes)
     train, test = take_test_images(people, request.test_images)
-    return Splits(train, None, test, verification)
+    return Splits(train, None, test, verification, pack.preparation)
