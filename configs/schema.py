@@ -163,9 +163,15 @@ class ArcFace:
 
 @dataclass
 class LearningRate:
+    """kind=step: times factor at each milestone. plateau: `lsoftmax.PlateauLR`, by the error on held-out data."""
+
+    kind: str = option(**choice("step", "plateau"))
     base: float = option(**above_zero())
     milestones: list[int] = option("a list of increasing steps > 0", _increasing)
     factor: float = option(**above_zero())
+    every: int = option(**whole(1))
+    patience: int = option(**whole(0))
+    minimum: float = option(**number(0))
 
 
 @dataclass
@@ -192,6 +198,9 @@ UNUSED_BY = {
     "constant": ("accuracy", "rate"),
     "adaptive": ("gamma", "power", "delay"),
 }
+
+# The same of a learning rate. There was step alone once: it goes without saying.
+UNUSED_BY_LR = {"step": ("kind", "every", "patience", "minimum"), "plateau": ("milestones",)}
 
 
 @dataclass

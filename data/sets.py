@@ -81,8 +81,14 @@ class Splits:
     train: ImageSet
     val: ImageSet | None
     test: ImageSet
-    verification: PairSet | None = None  # of faces
-    preparation: dict[str, Any] | None = None  # of faces: how they were made, and other images have to be
+    # Of faces:
+    held_out: PairSet | None = None  # of people set apart, to choose by
+    verification: tuple[PairSet, ...] = ()  # to report, never to choose by
+    preparation: dict[str, Any] | None = None  # how they were made, and other images have to be
+
+    @property
+    def pairs(self) -> tuple[PairSet, ...]:
+        return (() if self.held_out is None else (self.held_out,)) + self.verification
 
     def sha256(self) -> str:
         """Which data a number belongs to: a digest of all pixels and labels, their shapes and their split."""
@@ -95,10 +101,10 @@ class Splits:
             for images in part.chunks():
                 digest.update(images.contiguous().numpy().data)
             digest.update(part.labels.numpy().astype("<i8").data)  # the same digest on a big-endian machine
-        if self.verification is not None:
-            digest.update(f"verification {self.verification.name}\n".encode())
-            for images in self.verification.images.chunks():
+        for pairs in self.pairs:
+            digest.update(f"verification {pairs.name}\n".encode())
+            for images in pairs.images.chunks():
                 digest.update(images.contiguous().numpy().data)
-            for column in (self.verification.left, self.verification.right, self.verification.same):
+            for column in (pairs.left, pairs.right, pairs.same):
                 digest.update(column.numpy().astype("<i8").data)
         return digest.hexdigest()

@@ -187,3 +187,22 @@ def test_how_the_faces_were_prepared_is_in_the_record_and_in_the_weights(
     made = Crop(align=align).describe()  # type: ignore[arg-type]
     assert run(root, tmp_path, f"dataset={dataset}")["preparation"] == made
     assert read_weights(tmp_path / "model.safetensors")[1]["preparation"] == made
+
+
+PLATEAU = ["schedule.lr.kind=plateau", "schedule.lr.every=1", "schedule.lr.patience=0", "schedule.lr.minimum=0"]
+
+
+def test_a_rate_by_plateau_looks_at_the_people_held_out(root: Path, tmp_path: Path) -> None:
+    result = run(root, tmp_path, "dataset=webface", "dataset.validation=20", *PLATEAU)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    last = 100 * (1 - result["verification"]["held_out"]["accuracy"])
+    assert [line["step"] for line in lines if "val_error" in line] == [1, 2] and lines[-1]["val_error"] == last
+
+
+def test_a_rate_by_plateau_looks_at_the_images_held_out(tmp_path: Path) -> None:
+    options = ["dataset=mnist5k", "debug=smoke", "dataset.validation=50", "device=cpu", f"run_dir={tmp_path}"]
+    settings = compose([*options, "schedule.steps=2", "schedule.lr.milestones=[]", *PLATEAU])
+    assert train.run(settings, tmp_path).code == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 2 and lines[-1]["val_error"] == result["val_error"]

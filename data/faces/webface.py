@@ -28,11 +28,11 @@ def read(request: Request) -> Splits:
         raise UserError(f"{pack.folder}: {pack.num_classes} people are too few to tell apart")
     rows = torch.arange(len(pack))
     people: ImageSet = MappedSet(pack.images, rows, torch.from_numpy(pack.labels), tuple(pack.classes))
-    verification = None
+    held_out = None
     if request.validation:
         people, strangers = take_people(people, request.validation)
-        verification = pairs_of(strangers, "held_out")
+        held_out = pairs_of(strangers, "held_out")
     if request.classes is not None:
         people = first_classes(people, request.classes)
     train, test = take_test_images(people, request.test_images)
-    return Splits(train, None, test, verification, pack.preparation)
+    return Splits(train, None, test, held_out, preparation=pack.preparation)

@@ -79,6 +79,10 @@ BAD: dict[str, tuple[str, list[Any]]] = {
         [5, "a", None, [0], [-1], [5, 5], [5, 3], [1.5], [True], ["a"], [[1]], {"a": 1}],
     ),
     "schedule.lr.factor": positive(),
+    "schedule.lr.kind": choice("step", "plateau"),
+    "schedule.lr.every": whole(1),
+    "schedule.lr.patience": whole(0),
+    "schedule.lr.minimum": number(),
     "schedule.lam.kind": choice("power", "constant", "adaptive"),
     # inf is no bad base or minimum: the whole run is plain softmax (LambdaSchedule).
     "schedule.lam.base": ("a number >= 0", [-1, -INF, NAN, True, "1.0", None]),
