@@ -32,8 +32,8 @@ bench: $(STAMP) ## time and memory, side by side with the plain layer; an idle m
 	@$(BIN)/python -m scripts.bench
 
 tables: $(STAMP) ## write the paper's tables from the committed records, without training
-	@for n in 2 3 4; do $(BIN)/python scripts/reproduce.py table=$$n train=false | tail -n 1; done
-	@for n in 2 3 4; do $(BIN)/python scripts/reproduce.py table=$$n train=false profile=small | tail -n 1; done
+	@for n in 2 3 4 5; do $(BIN)/python scripts/reproduce.py table=$$n train=false | tail -n 1; done
+	@for n in 2 3 4 5; do $(BIN)/python scripts/reproduce.py table=$$n train=false profile=small | tail -n 1; done
 
 figures: $(STAMP) ## draw the figures from the committed records, without training
 	@for n in psi 4 lr_lambda 2 5 6 7; do $(BIN)/python scripts/reproduce.py figure=$$n train=false | tail -n 1; done

@@ -84,6 +84,7 @@ class Splits:
     # Of faces:
     held_out: PairSet | None = None  # of people set apart, to choose by
     verification: tuple[PairSet, ...] = ()  # to report, never to choose by
+    notes: tuple[str, ...] = ()  # what should be said of them
     preparation: dict[str, Any] | None = None  # how they were made, and other images have to be
 
     @property

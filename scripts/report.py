@@ -23,7 +23,18 @@ from typing import Any
 
 from configs.settings import ROOT
 from scripts import _cli, _records
-from scripts._plan import Cell, cells, command, figure_cells, names, note, read_figure, read_profile, read_table
+from scripts._plan import (
+    Cell,
+    cells,
+    command,
+    figure_cells,
+    names,
+    note,
+    read_figure,
+    read_profile,
+    read_table,
+    table_note,
+)
 
 OWN = ["profile", "seeds"]
 _NAMES = {"full": "Full size", "small": "Reduced form", "tiny": "Check of the pipeline"}
@@ -84,6 +95,7 @@ def _table(number: str, profile: str, records: dict[str, _records.Record], seeds
             }
             for column in table["columns"]
         ],
+        "note": table_note(table, profile).partition(". ")[2],  # the profile's own stands above all tables
         "origin": (_tables.made_with(runs) + "." if runs else "No run of this table has been made yet.")
         + (f" Left out: {others} records of runs on other data." if others else ""),
     }

@@ -4,7 +4,7 @@
     python scripts/reproduce.py figure=2 profile=small seeds=1
     python scripts/reproduce.py table=3 dry_run=true
 
-table=           2, 3, 4: configs/table/N.yaml
+table=           2, 3, 4, 5: configs/table/N.yaml
 figure=          2, 4, 5, 6, 7, psi, lr_lambda: configs/figure/N.yaml
 seeds=           runs of each row (3)
 profile=         full; small: a reduced form for a CPU; tiny: a check in seconds (configs/profile/)
@@ -30,7 +30,7 @@ from configs.errors import ConfigError
 from configs.run_directory import run_directory
 from configs.settings import ROOT, compose, identity
 from scripts import _cli, _records
-from scripts._plan import Cell, cells, command, figure_cells, note, read_figure, read_profile, read_table
+from scripts._plan import Cell, cells, command, figure_cells, read_figure, read_profile, read_table, table_note
 
 OWN = ["table", "figure", "seeds", "profile", "budget_minutes", "parallel", "train", "dry_run"]
 
@@ -39,7 +39,7 @@ def reproduce(arguments: list[str]) -> None:
     """See above."""
     own, extra = _cli.split_options(arguments, OWN)
     if ("table" in own) == ("figure" in own):
-        raise ConfigError("say which one: table=2, 3 or 4; or figure=2, 4, 5, 6, 7, psi or lr_lambda")
+        raise ConfigError("say which one: table=2, 3, 4 or 5; or figure=2, 4, 5, 6, 7, psi or lr_lambda")
     profile, seeds = own.get("profile", "full"), _cli.whole(own, "seeds", 3)
     parallel, minutes = _cli.whole(own, "parallel", 1), _cli.minutes(own, "budget_minutes")
     dry_run, trains = _cli.flag(own, "dry_run", False), _cli.flag(own, "train", True)
@@ -159,7 +159,7 @@ def _write_table(number: str, profile: str, table: dict[str, Any], wanted: Seque
     folder = _records.results_folder(profile)
     folder.mkdir(parents=True, exist_ok=True)
     others = _tables.left_out(wanted, records)
-    said = command("table", number, profile), f"{note(profile)}." if note(profile) else ""
+    said = command("table", number, profile), table_note(table, profile)
     write_text(folder / f"table{number}.md", _tables.markdown(table, results, *said, others))
     write_text(folder / f"table{number}.csv", _tables.comma_separated(table, results))
     return folder / f"table{number}.md"

@@ -1,6 +1,9 @@
 """Training on faces from end to end: the numbers of verification, streaming, and what a user's mistake comes to."""
 
+import io
 import json
+import pickle
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -206,3 +209,41 @@ def test_a_rate_by_plateau_looks_at_the_images_held_out(tmp_path: Path) -> None:
     result = json.loads((tmp_path / "result.json").read_text())
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) == 2 and lines[-1]["val_error"] == result["val_error"]
+
+
+def test_webface_is_verified_on_test_pairs_as_scripts_verify_does(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the people held out beside them."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from scripts.verify import verify as verify_script
+
+    (tmp_path / "root").mkdir()
+    for name in ("webface", "lfw_packed"):
+        shutil.copytree(root / "webface", tmp_path / "root" / name)
+    names = [f"P{person:02d}/P{person:02d}_{number:04d}.jpg" for person in range(PEOPLE) for number in (1, 2, 3)]
+    packed = tmp_path / "root" / "lfw_packed"
+    (packed / "names.txt").write_text("\n".join(names) + "\n")
+    lines = [f"P{k:02d}\t1\t2\nP{k:02d}\t1\tP{k + 1:02d}\t3" for k in range(20)]
+    (packed / "pairs.txt").write_text("10\t2\n" + "\n".join(lines))
+
+    options = ["experiment=casia_lfw", "dataset.validation=20"]
+    verification = run(tmp_path / "root", tmp_path / "run", *options)["verification"]
+    assert verification.keys() == {"held_out", "lfw"}
+    options = [f"run={tmp_path / 'run'}", f"images={packed}", f"pairs={packed / 'pairs.txt'}", f"out={tmp_path}"]
+    verify_script([*options, "device=cpu"])
+    said = json.loads((tmp_path / "verification.json").read_text())
+    for key in ("accuracy", "standard_error", "std", "thresholds", "auc", "eer", "wrong_pairs", "tar_at_far"):
+        assert verification["lfw"][key] == said[key]
+
+
+def test_what_should_be_said_of_the_pairs_is_said(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "webface").symlink_to(root / "webface")
+    file = io.BytesIO()
+    Image.new("RGB", (112, 112)).save(file, "PNG")
+    (tmp_path / "lfw.bin").write_bytes(pickle.dumps(([file.getvalue()] * 40, [k % 2 == 0 for k in range(20)])))
+    result = run(tmp_path, tmp_path / "run", "experiment=casia_lfw")
+    assert "warning: lfw: alignment umeyama/SphereFace in training, none/none here" in capsys.readouterr().out
+    assert result["verification"]["lfw"]["accuracy"] == 0.5
