@@ -69,15 +69,15 @@ def cells(
             for row in plan["rows"]:
                 for recipe in recipes:
                     chosen = column["paper"] if recipe == "paper" else []
-                    overrides = [
-                        *column["overrides"],
-                        *chosen,
-                        *_of(profile, column),
-                        *row["overrides"],
-                        f"seed={seed}",
-                    ]
+                    asked = [*column["overrides"], *chosen, *_of(profile, column), *row["overrides"], f"seed={seed}"]
+                    overrides = _once(asked)
                     settings = compose(overrides)
                     yield Cell(row["label"], column["label"], recipe, seed, tuple(overrides), settings)
+
+
+def _once(overrides: Sequence[str]) -> list[str]:
+    """Of two values for one key the later: folders are named by what is asked."""
+    return list({item.partition("=")[0]: item for item in overrides}.values())
 
 
 def figure_cells(plan: dict[str, Any], profile: dict[str, list[str]], seeds: int) -> list[Cell]:

@@ -73,6 +73,12 @@ def test_the_small_form_is_view_1(planned, row, recipe):
     assert identity(planned["small", row, recipe]) == identity(compose(["experiment=lfw_view1", *LOSSES[row]]))
 
 
+def test_what_a_profile_replaces_is_not_in_the_command():
+    [cell] = [c for c in cells(read_table("5"), read_profile("small"), 1, ("best",)) if c.row == "L-Softmax (m=2)"]
+    view_1 = ["experiment=lfw_view1", "schedule=lfw_dev", "dataset.validation=0"]
+    assert sorted(cell.overrides) == sorted([*view_1, "loss.m=2", "seed=0"])
+
+
 def test_the_small_form_says_that_it_is_another_protocol():
     table = read_table("5")
     assert "View 1" in table_note(table, "small") and "no claim about the paper. " in table_note(table, "small")
