@@ -32,8 +32,8 @@ bench: $(STAMP) ## time and memory, side by side with the plain layer; an idle m
 	@$(BIN)/python -m scripts.bench
 
 tables: $(STAMP) ## write the paper's tables and the studies' from the committed records, without training
-	@for n in 2 3 4; do $(BIN)/python scripts/reproduce.py table=$$n train=false | tail -n 1; done
-	@for n in 2 3 4; do $(BIN)/python scripts/reproduce.py table=$$n train=false profile=small | tail -n 1; done
+	@for n in 2 3 4 5; do $(BIN)/python scripts/reproduce.py table=$$n train=false | tail -n 1; done
+	@for n in 2 3 4 5; do $(BIN)/python scripts/reproduce.py table=$$n train=false profile=small | tail -n 1; done
 	@for f in configs/study/*.yaml; do $(BIN)/python scripts/reproduce.py study=$$(basename $$f .yaml) train=false | tail -n 1; done
 
 figures: $(STAMP) ## draw the figures from the committed records, without training

@@ -1,21 +1,22 @@
 """From settings to objects: the one place where data, networks, losses and the engine meet."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import data
 import models
-from configs.schema import Lambda, Settings
+from configs.schema import Lambda, LearningRate, Settings
 from configs.settings import identity
-from data import DeviceLoader, ImageSet, Loader, MappedSet, Splits, StreamLoader, in_order, stream_in_order
-from lsoftmax import AdaptiveLambda, losses
+from data import DeviceLoader, ImageSet, Loader, MappedSet, PairSet, Splits, StreamLoader, in_order, stream_in_order
+from lsoftmax import AdaptiveLambda, PlateauLR, losses
 from lsoftmax.engine.device import free_bytes
-from lsoftmax.engine.evaluation import Batches
+from lsoftmax.engine.evaluation import Batches, evaluate
 from lsoftmax.engine.plan import Plan, TrainerOptions
 from lsoftmax.engine.signals import StopRequest
 from lsoftmax.engine.trainer import Trainer
@@ -23,6 +24,7 @@ from lsoftmax.engine.verification import describe, embed, verify
 from lsoftmax.engine.weights import load_into, read_weights
 from lsoftmax.errors import UserError
 from lsoftmax.losses import Criterion
+from lsoftmax.metrics import Verification
 from lsoftmax.schedule import LambdaSchedule, PiecewiseLR
 from models import Backbone
 
@@ -63,13 +65,20 @@ def make_plan(settings: Settings) -> Plan:
     return Plan(
         steps=schedule.steps,
         batch_size=schedule.batch_size,
-        lr=PiecewiseLR(schedule.lr.base, tuple(schedule.lr.milestones), schedule.lr.factor),
+        lr=make_lr(schedule.lr),
         lam=make_lambda(schedule.lam),
         momentum=schedule.momentum,
         weight_decay=schedule.weight_decay,
         classifier_lr_factor=schedule.classifier.lr_factor,
         classifier_weight_decay=schedule.classifier.weight_decay,
     )
+
+
+def make_lr(lr: LearningRate) -> PiecewiseLR | PlateauLR:
+    """A function of the step, or a controller at its beginning."""
+    if lr.kind == "step":
+        return PiecewiseLR(lr.base, tuple(lr.milestones), lr.factor)
+    return PlateauLR(lr.base, factor=lr.factor, every=lr.every, patience=lr.patience, minimum=lr.minimum)
 
 
 def make_lambda(lam: Lambda) -> LambdaSchedule | AdaptiveLambda:
@@ -102,16 +111,18 @@ def make_trainer(settings: Settings, splits: Splits, mean: Tensor, device: torch
     pixels = {"mean": mean, "scale": settings.dataset.scale, "device": device}
     kind: type[Loader] = StreamLoader if keep else DeviceLoader
     loader = kind(sets["train"], plan.batch_size, seed=settings.seed, augment=settings.dataset.augment, **pixels)
+    passes = {name: evaluation_batches(settings, image_set, mean, device) for name, image_set in sets.items()}
     return Trainer(
         backbone,
         criterion,
         loader,
-        {name: evaluation_batches(settings, image_set, mean, device) for name, image_set in sets.items()},
+        passes,
         plan,
         make_options(settings),
         checkpoint,
         identity(settings),
         splits.sha256(),
+        held_out_error(settings, splits, passes.get("val"), mean, backbone, criterion),
     )
 
 
@@ -130,17 +141,34 @@ def evaluation_batches(settings: Settings, image_set: ImageSet, mean: Tensor, de
     return partial(passes, image_set, size, mean=mean, scale=scale, device=device)  # type: ignore[arg-type]
 
 
+def held_out_error(
+    settings: Settings, splits: Splits, val: Batches | None, mean: Tensor, backbone: Backbone, criterion: Criterion
+) -> Callable[[Callable[[], object]], float] | None:
+    """What a `PlateauLR` looks at, in percent: held-out images misclassified, or pairs of held-out people misjudged."""
+    pairs = splits.held_out
+    if pairs is not None:
+        batches = evaluation_batches(settings, pairs.images, mean, criterion.weight.device)
+        return lambda between: 100 * (1 - judged(backbone, batches, pairs, between).accuracy)
+    if val is not None:
+        return lambda between: evaluate(backbone, criterion, val, between).error
+    return None
+
+
+def judged(backbone: nn.Module, batches: Batches, pairs: PairSet, between: Callable[[], object]) -> Verification:
+    """The pairs by the cosine of their features."""
+    columns = (pairs.left, pairs.right, pairs.same)
+    return verify(embed(backbone, batches, between), columns, tune=pairs.tune, folds=pairs.folds)
+
+
 def verification(
     settings: Settings, splits: Splits, trainer: Trainer, mean: Tensor, stop: StopRequest
 ) -> dict[str, Any] | None:
-    """What the network says of the data set's pairs, {their name: numbers}; None for a data set without any."""
-    pairs = splits.verification
-    if pairs is None:
-        return None
-    batches = evaluation_batches(settings, pairs.images, mean, trainer.device)
-    embeddings = embed(trainer.backbone, batches, stop.check)
-    columns = (pairs.left, pairs.right, pairs.same)
-    return {pairs.name: describe(verify(embeddings, columns, tune=pairs.tune, folds=pairs.folds))}
+    """What the network says of pairs of faces, {their name: numbers}; None for a data set without any."""
+    found = {}
+    for pairs in splits.pairs:
+        batches = evaluation_batches(settings, pairs.images, mean, trainer.device)
+        found[pairs.name] = describe(judged(trainer.backbone, batches, pairs, stop.check))
+    return found or None
 
 
 def parts(splits: Splits) -> dict[str, ImageSet]:
@@ -160,4 +188,5 @@ def facts(splits: Splits, trainer: Trainer) -> dict[str, Any]:
         "parameters": models.count_parameters(trainer.backbone) + models.count_parameters(criterion),
         "multiply_adds": models.multiply_adds(trainer.backbone, splits.train.image_shape) + criterion.weight.numel(),
         "dataset_sha256": trainer.data_sha256,
+        **({} if splits.preparation is None else {"preparation": splits.preparation}),
     }

@@ -65,6 +65,8 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     write_text(folder.config, to_yaml(settings))
     with StopRequest() as stop, RunLog(folder.path, trainer.progress.written, trainer.plan.steps) as log:
         log.say(headline(settings, known, device))
+        for note in splits.notes:
+            log.say(f"warning: {note}")
         if resumed:
             others = [p for p in trainer.progress.precisions if p != settings.trainer.precision]
             log.say(f"going on from step {trainer.progress.step}" + "".join(f", begun in {p}" for p in others))

@@ -1,6 +1,7 @@
 """The schema: a dataclass for each group, its fields with what they accept. Values stand in the YAML files alone."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -67,6 +68,10 @@ def _is_mean(value: Any) -> bool:
     return value in ("image", "channel")
 
 
+def _are_names(values: list[str]) -> bool:
+    return len({*values, "held_out"}) == len(values) + 1 and all(re.fullmatch(r"\w[\w-]*", name) for name in values)
+
+
 @dataclass
 class Dataset:
     name: str = option("a data set")
@@ -93,6 +98,7 @@ class SyntheticDataset(PublishedDataset):
 class PackedDataset(Dataset):
     test_images: int | None = option(**maybe(whole(1)))
     folder: str | None = option(**maybe(folder()))
+    verify: list[str] = option("a list of names of verification sets, each once", _are_names)
     stream: bool | None = option(**maybe(flag()))
 
 
@@ -163,9 +169,15 @@ class ArcFace:
 
 @dataclass
 class LearningRate:
+    """kind=step: times factor at each milestone. plateau: `lsoftmax.PlateauLR`, by the error on held-out data."""
+
+    kind: str = option(**choice("step", "plateau"))
     base: float = option(**above_zero())
     milestones: list[int] = option("a list of increasing steps > 0", _increasing)
     factor: float = option(**above_zero())
+    every: int = option(**whole(1))
+    patience: int = option(**whole(0))
+    minimum: float = option(**number(0))
 
 
 @dataclass
@@ -193,6 +205,9 @@ UNUSED_BY = {
     "constant": ("accuracy", "rate"),
     "adaptive": ("gamma", "power"),
 }
+
+# The same of a learning rate. There was step alone once: it goes without saying.
+UNUSED_BY_LR = {"step": ("kind", "every", "patience", "minimum"), "plateau": ("milestones",)}
 
 
 @dataclass

@@ -21,7 +21,12 @@ from configs.schema import Settings
 ROOT = Path(__file__).resolve().parents[1]
 
 # Keys that the configuration file of an older run lacks, with values that such a run takes no notice of.
-ADDED_LATER = {"schedule": {"lam": {"accuracy": 0.7, "rate": 0.02}}}
+ADDED_LATER = {
+    "schedule": {
+        "lam": {"accuracy": 0.7, "rate": 0.02},
+        "lr": {"kind": "step", "every": 1000, "patience": 2, "minimum": 0.0},
+    }
+}
 
 
 def register() -> None:
@@ -59,6 +64,14 @@ def _check_together(settings: Settings) -> None:
         value = getattr(lam, name)
         if lam.kind == "adaptive" and math.isinf(value):
             raise ConfigError(f"schedule.lam.{name} must be finite for schedule.lam.kind=adaptive, got {value!r}")
+    lr = settings.schedule.lr
+    if lr.kind == "plateau":
+        if settings.dataset.validation == 0:
+            raise ConfigError("schedule.lr.kind=plateau looks at held-out data: dataset.validation must be > 0")
+        if lr.factor >= 1:
+            raise ConfigError(f"schedule.lr.factor must be < 1 for schedule.lr.kind=plateau, got {lr.factor!r}")
+        if lr.minimum > lr.base:
+            raise ConfigError(f"schedule.lr.minimum must be <= schedule.lr.base {lr.base:g}, got {lr.minimum!r}")
 
 
 def _typed(cls: type, values: dict[str, Any], path: str) -> Any:
@@ -125,9 +138,10 @@ def identity(settings: Settings) -> dict[str, Any]:
     # How files are checked and read is no part of what they are: a run's data are known by the hash of their pixels.
     for how in ("check_integrity", "stream"):
         values["dataset"].pop(how, None)
-    lam = values["schedule"]["lam"]
-    for name in schema.UNUSED_BY[lam["kind"]]:
-        del lam[name]
+    for key, unused in (("lam", schema.UNUSED_BY), ("lr", schema.UNUSED_BY_LR)):
+        group = values["schedule"][key]
+        for name in unused[group["kind"]]:
+            del group[name]
     return {key: values[key] for key in ("dataset", "model", "loss", "schedule", "init_from", "seed")}
 
 

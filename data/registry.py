@@ -1,6 +1,6 @@
 """The data sets by name, and the way from a name to training, validation and test images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +39,7 @@ def load(
     test_images: int | None = None,
     folder: str | None = None,
     min_images: int = 2,
+    verify: Sequence[str] = (),
 ) -> Splits:
     """Read a data set of `DATASETS` or `FACES`; its files lie under `root`, the images in torchvision's layouts.
 
@@ -51,6 +52,7 @@ def load(
     like: shape of `synthetic`, ignored by the others.
     test_images: size of the test of `synthetic`, `webface` and `lfw_dev`, ignored by the others.
     folder: the pack of `webface`, in place of ROOT/webface. min_images: of a person of `lfw_dev`.
+    verify: test pairs of `webface`, each NAME.bin or NAME_packed/ under `root`.
 
     Which images are set apart or left out depends on the data alone, never on the seed of a run.
     Raises UserError for an unknown name, missing or broken files, a failed download, impossible sizes.
@@ -68,6 +70,7 @@ def load(
         test_images=test_images,
         folder=folder,
         min_images=min_images,
+        verify=tuple(verify),
     )
     _check_sizes(request)
     if name in FACES:

@@ -21,3 +21,4 @@ class Request:
     # Faces alone:
     folder: str | None = None
     min_images: int = 2
+    verify: tuple[str, ...] = ()

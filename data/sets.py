@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,7 +81,15 @@ class Splits:
     train: ImageSet
     val: ImageSet | None
     test: ImageSet
-    verification: PairSet | None = None  # of faces
+    # Of faces:
+    held_out: PairSet | None = None  # of people set apart, to choose by
+    verification: tuple[PairSet, ...] = ()  # to report, never to choose by
+    notes: tuple[str, ...] = ()  # what should be said of them
+    preparation: dict[str, Any] | None = None  # how they were made, and other images have to be
+
+    @property
+    def pairs(self) -> tuple[PairSet, ...]:
+        return (() if self.held_out is None else (self.held_out,)) + self.verification
 
     def sha256(self) -> str:
         """Which data a number belongs to: a digest of all pixels and labels, their shapes and their split."""
@@ -93,10 +102,10 @@ class Splits:
             for images in part.chunks():
                 digest.update(images.contiguous().numpy().data)
             digest.update(part.labels.numpy().astype("<i8").data)  # the same digest on a big-endian machine
-        if self.verification is not None:
-            digest.update(f"verification {self.verification.name}\n".encode())
-            for images in self.verification.images.chunks():
+        for pairs in self.pairs:
+            digest.update(f"verification {pairs.name}\n".encode())
+            for images in pairs.images.chunks():
                 digest.update(images.contiguous().numpy().data)
-            for column in (self.verification.left, self.verification.right, self.verification.same):
+            for column in (pairs.left, pairs.right, pairs.same):
                 digest.update(column.numpy().astype("<i8").data)
         return digest.hexdigest()

@@ -1,7 +1,7 @@
 """Large-Margin Softmax Loss for Convolutional Neural Networks (Liu, Wen, Yu, Yang, ICML 2016) in PyTorch."""
 
 from lsoftmax import losses, metrics
-from lsoftmax.controllers import AdaptiveLambda
+from lsoftmax.controllers import AdaptiveLambda, PlateauLR
 from lsoftmax.functional import lsoftmax_cross_entropy, lsoftmax_logits
 from lsoftmax.heads import LSoftmaxLinear
 from lsoftmax.margin import psi, psi_of_cosine
@@ -15,6 +15,7 @@ __all__ = [
     "LSoftmaxLinear",
     "LambdaSchedule",
     "PiecewiseLR",
+    "PlateauLR",
     "losses",
     "lsoftmax_cross_entropy",
     "lsoftmax_logits",

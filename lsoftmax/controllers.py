@@ -1,10 +1,12 @@
 """What steers a run by looking at it. State goes into the checkpoint; only the training loop updates it."""
 
 import math
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.optim import SGD
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lsoftmax.checks import check_number
 
@@ -110,3 +112,70 @@ class AdaptiveLambda:
         if value.ndim != 0 or not math.isfinite(value.item()):
             raise ValueError(f"log_lambda must be one finite number, got {value!r}")
         self._log, self._updates = value.to(self._log), updates.to(self._updates)
+
+
+class PlateauLR:
+    """A learning rate that falls where an error on held-out data has stopped falling: torch's ReduceLROnPlateau.
+
+        lr = PlateauLR(0.1, every=1000, patience=2, minimum=0.001)
+        for step in range(steps):
+            if lr.is_due(step):
+                lr.update(step, held_out_error())
+            ...  # a step at the rate lr(step)
+
+    Args:
+        base: the rate of the first step, > 0.
+        factor: in (0, 1): what the rate is multiplied with.
+        every: >= 1: steps from one look at the error to the next.
+        patience: >= 0: so many looks in a row may pass without a new lowest error; at the next the rate falls.
+        minimum: >= 0: the rate does not fall below it.
+
+    Raises:
+        ValueError: a value out of range, naming it.
+    """
+
+    def __init__(
+        self, base: float, *, factor: float = 0.1, every: int = 1000, patience: int = 2, minimum: float = 0.0
+    ) -> None:
+        for name, value in (("base", base), ("minimum", minimum)):
+            check_number(name, value)
+        if not minimum <= base < math.inf or base == 0:
+            raise ValueError(f"base must be a finite number > 0 and >= minimum {minimum:g}, got {base!r}")
+        if not 0 < factor < 1:
+            raise ValueError(f"factor must be a number in (0, 1), got {factor!r}")
+        for name, count, least in (("every", every, 1), ("patience", patience, 0)):
+            if isinstance(count, bool) or not isinstance(count, int) or count < least:
+                raise ValueError(f"{name} must be an integer >= {least}, got {count!r}")
+        self.every = every
+        self._looked = 0  # step of the last look
+        # torch's scheduler wants an optimiser to act on; the real one gets its rate at every step, from here.
+        self._stand_in = SGD([torch.zeros(1)], lr=float(base))
+        self._plateau = ReduceLROnPlateau(
+            self._stand_in, factor=factor, patience=patience, threshold=0, threshold_mode="abs", min_lr=minimum, eps=0
+        )
+
+    def __call__(self, step: int) -> float:
+        """The rate of the coming step. What it will be later, or was before, only a run can tell."""
+        return float(self._stand_in.param_groups[0]["lr"])
+
+    def is_due(self, step: int) -> bool:
+        """Whether it is to look before `step`, and has not done so."""
+        return step > self._looked and step % self.every == 0
+
+    def update(self, step: int, error: float) -> None:
+        """Look at the error before `step`. ValueError if it is not finite."""
+        if not math.isfinite(error):
+            raise ValueError(f"error must be a finite number, got {error!r}")
+        self._plateau.step(error)
+        self._looked = step
+
+    def state_dict(self) -> dict[str, Any]:
+        """What changes during a run: numbers alone."""
+        plateau = self._plateau
+        return {"lr": self(0), "best": plateau.best, "bad": plateau.num_bad_epochs, "looked": self._looked}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there, to the same bits. KeyError, TypeError or ValueError if it is none."""
+        self._stand_in.param_groups[0]["lr"] = float(state["lr"])
+        self._plateau.best, self._plateau.num_bad_epochs = float(state["best"]), int(state["bad"])
+        self._looked = int(state["looked"])

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from lsoftmax.errors import UserError
 from scripts._network import Network, open_network
 from scripts._preparation import Preparation
 
+Content = Callable[[int], bytes | np.ndarray]  # an encoded image, or (C, H, W) uint8 of a pack
 MIRRORS = ("none", "sum", "concat")
 REASONS = 5  # why images are wrong, of those that an error shows
 
@@ -31,15 +34,16 @@ class NetworkEmbedder:
         self.mirror = mirror
 
     @property
-    def remarks(self) -> dict[str, int]:
-        """What was noticed in images so far: kind -> count."""
-        return self.preparation.remarks
+    def warnings(self) -> list[str]:
+        """What should be said of the images, in words."""
+        counted = [f"{count} images: {kind}" for kind, count in self.preparation.remarks.items()]
+        return self.preparation.notes + counted
 
     @torch.inference_mode()
     def __call__(
-        self, count: int, content: Callable[[int], bytes], name: Callable[[int], str], done: Callable[[int], object]
+        self, count: int, content: Content, name: Callable[[int], str], done: Callable[[int], object]
     ) -> Tensor:
-        """(count, D) float32 on the CPU; content(i) is the i-th encoded image. UserError that lists the wrong ones.
+        """(count, D) float32 on the CPU; content(i) is the i-th image. UserError that lists the wrong ones.
 
         `done` is called with the number of images embedded so far, after each batch.
         """
@@ -54,7 +58,7 @@ class NetworkEmbedder:
             done(sum(map(len, parts)))
         return torch.cat(parts)
 
-    def _batches(self, count: int, content: Callable[[int], bytes], name: Callable[[int], str]) -> Iterator[Tensor]:
+    def _batches(self, count: int, content: Content, name: Callable[[int], str]) -> Iterator[Tensor]:
         """(B, C, H, W) uint8. After a wrong image the rest is only looked at, so that one error lists them all."""
         size = self.network.settings.trainer.eval_batch_size
         wrong: dict[str, list[str]] = {}  # what is wrong -> with which
@@ -84,12 +88,17 @@ def _summary(wrong: dict[str, list[str]], count: int) -> str:
 
 
 class Embedder(NetworkEmbedder):
-    """The network of a face run; images of any size are scaled to its own, with a remark."""
+    """The network of a face run; images of any size are scaled to its own, with a remark.
 
-    def __init__(self, run: Path, overrides: Sequence[str], *, mirror: str, align: str) -> None:
+    made: of images from a pack, how they were prepared.
+    """
+
+    def __init__(
+        self, run: Path, overrides: Sequence[str], *, mirror: str, align: str, made: dict[str, Any] | None = None
+    ) -> None:
         network = open_network(run, overrides)
         if not network.takes_faces:
             channels, *size = network.image_shape
             shape = f"{size[0]} x {size[1]} pixels and {channels} channel{'s' * (channels > 1)}"
             raise UserError(f"the run in {run} is for images of {shape}: no network for faces in colour")
-        super().__init__(network, Preparation(network, align=align, resize=True), mirror=mirror)
+        super().__init__(network, Preparation(network, align=align, resize=True, made=made), mirror=mirror)

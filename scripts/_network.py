@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import models
 from assemble import build_network
-from configs.errors import ConfigError
 from configs.schema import Settings
 from configs.settings import from_file
 from data import ImageSet
+from data.faces.packed import PREPARATION
 from data.faces.templates import TEMPLATES
 from data.loader import normalize
 from data.synthetic import KINDS
@@ -20,6 +21,7 @@ from lsoftmax.engine.device import choose_device, set_determinism
 from lsoftmax.engine.weights import load_into, read_weights
 from lsoftmax.errors import UserError
 from lsoftmax.losses import Criterion
+from scripts._weights import weights_of
 
 # (H, W) that a mean per channel leaves open; the first one that fits the weights.
 SIZES = tuple(dict.fromkeys([*TEMPLATES, *(kind.shape[1:] for kind in KINDS.values())]))
@@ -30,6 +32,7 @@ class Network:
     """Backbone and criterion in evaluation mode on `device`, and how their images are prepared.
 
     mean: float32, (C, H, W) or (C, 1, 1), on the device.
+    made: how the faces were prepared that it was trained on; None of other images, and of older runs.
     """
 
     settings: Settings
@@ -38,6 +41,7 @@ class Network:
     criterion: Criterion
     mean: Tensor
     device: torch.device
+    made: dict[str, Any] | None = None
 
     @property
     def takes_faces(self) -> bool:
@@ -52,10 +56,8 @@ class Network:
 def open_network(run: Path, overrides: Sequence[str] = ()) -> Network:
     """From a finished run's folder. ConfigError if it has not ended, UserError if its files do not fit each other."""
     settings = from_file(run / "config.yaml", overrides)
-    path = run / "model.safetensors"
-    if not path.exists():
-        raise ConfigError(f"the run in {run} has no weights: it has not ended, or it diverged (see its result.json)")
-    tensors, _ = read_weights(path)
+    path = weights_of(run)
+    tensors, metadata = read_weights(path)
     for name, dimensions in (("input.mean", 3), ("criterion.weight", 2)):
         if name not in tensors or tensors[name].ndim != dimensions:
             raise UserError(f"{path} lacks {name}: it was not written by train.py")
@@ -70,7 +72,16 @@ def open_network(run: Path, overrides: Sequence[str] = ()) -> Network:
         module: nn.Module = part
         load_into(module, tensors, prefix, path)
         module.eval().requires_grad_(False)
-    return Network(settings, shape, backbone, criterion, tensors["input.mean"].to(device), device)
+    return Network(
+        settings, shape, backbone, criterion, tensors["input.mean"].to(device), device, _made(metadata, path)
+    )
+
+
+def _made(metadata: dict[str, Any], path: Path) -> dict[str, Any] | None:
+    made = metadata.get("preparation")
+    if made is not None and not (isinstance(made, dict) and made.keys() >= PREPARATION):
+        raise UserError(f"{path}: damaged, its metadata do not say how the faces were prepared")
+    return made
 
 
 def _image_shape(settings: Settings, tensors: dict[str, Tensor], path: Path) -> tuple[int, int, int]:

@@ -1,9 +1,9 @@
 """Where the pairs of scripts/verify.py and their embeddings come from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from configs.errors import ConfigError
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from data.faces.pairs import Pairs
-    from scripts._embed import Embedder
+    from scripts._embed import Content, Embedder
 
 ONLY_WITH_RUN = ("mirror", "align")
 
@@ -30,7 +30,7 @@ class Source:
     title: str
     folds: "np.ndarray | None" = None
     tune: "tuple[Tensor, Tensor, Tensor] | None" = None
-    content: Callable[[int], bytes] | None = None
+    content: "Content | None" = None
     name: Callable[[int], str] = str
     remarks: list[str] = field(default_factory=list)
 
@@ -58,18 +58,44 @@ def open_source(own: dict[str, str], overrides: list[str]) -> Source:
 
 
 def _run(own: dict[str, str], overrides: list[str]) -> Source:
-    from data.faces.files import find_images
     from data.faces.pairs import read_pairs
 
     pairs = read_pairs(own["pairs"])
     tune = read_pairs(own["tune"]) if "tune" in own else None
     names = list(dict.fromkeys(pairs.names() + (tune.names() if tune else [])))
-    files = find_images(own["images"], names)
-    embedder = _embedder(own, overrides)
+    images = _images(own, names)
+    embedder = _embedder(own, overrides, images.made)
     rows = dict(zip(names, range(len(names)), strict=True))
-    features = _embed(embedder, len(files), lambda i: _read(files[i]), lambda i: str(files[i]))
+    features = _embed(embedder, len(names), images.content, images.path)
     source = _of_pairs(pairs, tune, features, rows, _title(own))
-    return _with_pictures(source, pairs, own, remarks=_remarks(embedder))
+    source.remarks += embedder.warnings
+    return _with_pictures(source, pairs, own)
+
+
+@dataclass
+class _Images:
+    """content(i): encoded, or the pixels of a pack; path(i): where it lies. made: how those of a pack were prepared."""
+
+    content: "Content"
+    path: Callable[[int], str]
+    made: dict[str, Any] | None = None
+
+
+def _images(own: dict[str, str], names: list[str]) -> _Images:
+    """The images of these names."""
+    from data.faces import PackedFaces
+    from data.faces.files import find_images
+    from data.faces.packed import is_pack
+
+    folder = Path(own["images"]).expanduser()
+    if is_pack(folder):
+        if "align" in own:
+            raise ConfigError(f"align={own['align']}: the images of the pack {folder} are aligned already")
+        pack = PackedFaces(folder)
+        rows = pack.rows(names)
+        return _Images(lambda i: pack.images[rows[i]], lambda i: f"{names[i]} of {folder}", pack.preparation)
+    files = find_images(folder, names)
+    return _Images(lambda i: _read(files[i]), lambda i: str(files[i]))
 
 
 def _stored(own: dict[str, str]) -> Source:
@@ -107,7 +133,7 @@ def _pack(own: dict[str, str], overrides: list[str]) -> Source:
     if "run" in own:
         embedder = _embedder(own, overrides)
         values = _embed(embedder, len(images), images.__getitem__, name)
-        remarks = _remarks(embedder)
+        remarks = embedder.warnings
     else:
         values = _tensor(read_features(own["embeddings"]).values)
     source = _in_order(values, same, own.get("embeddings", own["pack"]), _title(own))
@@ -138,13 +164,9 @@ def _in_order(values: "Tensor", same: "np.ndarray", path: str, title: str) -> So
     return Source(values[::2], values[1::2], torch.tensor(same), title)
 
 
-def _with_pictures(source: Source, pairs: "Pairs", own: dict[str, str], remarks: Sequence[str] = ()) -> Source:
-    from data.faces.files import find_images
-
+def _with_pictures(source: Source, pairs: "Pairs", own: dict[str, str]) -> Source:
     names = [name for pair in zip(pairs.left, pairs.right, strict=True) for name in pair]
-    files = find_images(own["images"], names)
-    source.content, source.name = lambda index: _read(files[index]), names.__getitem__
-    source.remarks += remarks
+    source.content, source.name = _images(own, names).content, names.__getitem__
     return source
 
 
@@ -159,24 +181,20 @@ def _rows(rows: dict[str, int], wanted: list[str], path: str) -> dict[str, int]:
     return {name: rows[stem(name)] for name in wanted}
 
 
-def _embedder(own: dict[str, str], overrides: list[str]) -> "Embedder":
+def _embedder(own: dict[str, str], overrides: list[str], made: dict[str, Any] | None = None) -> "Embedder":
     from scripts._embed import Embedder
 
     run = Path(own["run"]).expanduser()
-    return Embedder(run, overrides, mirror=own.get("mirror", "none"), align=own.get("align", "none"))
+    return Embedder(run, overrides, mirror=own.get("mirror", "none"), align=own.get("align", "none"), made=made)
 
 
-def _embed(embedder: "Embedder", count: int, content: Callable[[int], bytes], name: Callable[[int], str]) -> "Tensor":
+def _embed(embedder: "Embedder", count: int, content: "Content", name: Callable[[int], str]) -> "Tensor":
     import sys
 
     from tqdm import tqdm
 
     with tqdm(total=count, desc="embedding", unit="image", disable=not sys.stderr.isatty()) as bar:
         return embedder(count, content, name, lambda done: bar.update(done - bar.n))
-
-
-def _remarks(embedder: "Embedder") -> list[str]:
-    return [f"{count} images: {kind}" for kind, count in embedder.remarks.items()]
 
 
 def _read(path: Path) -> bytes:

@@ -77,7 +77,7 @@ def cells(
             for row in plan["rows"]:
                 for recipe in recipes:
                     chosen = column["paper"] if recipe == "paper" else []
-                    overrides = [
+                    asked = [
                         *column["overrides"],
                         *chosen,
                         *_of(profile, column),
@@ -85,8 +85,14 @@ def cells(
                         *row["overrides"],
                         f"seed={seed}",
                     ]
+                    overrides = _once(asked)
                     settings = compose(overrides)
                     yield Cell(row["label"], column["label"], recipe, seed, tuple(overrides), settings)
+
+
+def _once(overrides: Sequence[str]) -> list[str]:
+    """Of two values for one key the later: folders are named by what is asked."""
+    return list({item.partition("=")[0]: item for item in overrides}.values())
 
 
 def figure_cells(plan: dict[str, Any], profile: dict[str, list[str]], seeds: int) -> list[Cell]:
@@ -105,8 +111,9 @@ def _of(profile: dict[str, list[str]], column: dict[str, Any]) -> list[str]:
     """The profile's entry: the one that the column names, else that of its data set."""
     if not profile:
         return []
-    [dataset] = [item.partition("=")[2] for item in column["overrides"] if item.startswith("dataset=")]
-    entry = column.get("profile", dataset)
+    entry = column.get("profile")
+    if entry is None:
+        [entry] = [item.partition("=")[2] for item in column["overrides"] if item.startswith("dataset=")]
     if entry not in profile:
         raise ConfigError(f"the profile says nothing of {entry}")
     return profile[entry]
@@ -123,3 +130,8 @@ def note(profile: str) -> str:
         if profile == "full"
         else f"Reduced form `{profile}` (configs/profile/{profile}.yaml): no claim about the paper"
     )
+
+
+def table_note(table: dict[str, Any], profile: str) -> str:
+    """The same in sentences, with what the table's own file says of its reduced form; empty for the full size."""
+    return " ".join(f"{part.rstrip('.')}." for part in (note(profile), table.get("reduced")) if part and note(profile))

@@ -2,10 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from data.faces.decode import decode_image
 from lsoftmax.engine.files import write_atomically
 from lsoftmax.metrics import Verification
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SHOWN = 10  # of either kind
 HEIGHT, GAP, TEXT, COLUMN = 112, 6, 26, 236  # px
@@ -15,12 +21,12 @@ def draw_worst(
     path: Path,
     verification: Verification,
     same: list[bool],
-    content: Callable[[int], bytes],
+    content: Callable[[int], bytes | np.ndarray],
     names: Callable[[int], str],
 ) -> None:
     """Left the matched pairs that scored lowest, right the mismatched that scored highest, against their thresholds.
 
-    content(i), names(i): the encoded image and its name, image 2k and 2k + 1 of pair k.
+    content(i), names(i): the image, encoded or (3, H, W) uint8, and its name; image 2k and 2k + 1 of pair k.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -40,7 +46,7 @@ def draw_worst(
         for row, pair in enumerate(pairs):
             top = 24 + row * (HEIGHT + TEXT + GAP)
             for side in (0, 1):
-                image = decode_image(content(2 * pair + side))
+                image = _image(content(2 * pair + side))
                 width = (COLUMN - GAP) // 2
                 image.thumbnail((width, HEIGHT))
                 sheet.paste(image, (left + side * (width + GAP), top))
@@ -50,6 +56,14 @@ def draw_worst(
             score = f"{float(verification.scores[pair]):.3f}, threshold {float(thresholds[pair]):.3f}: {verdict}"
             draw.text((left, top + HEIGHT + 12), score, "#b00020" if verdict == "wrong" else "#336633", font)
     write_atomically(path, lambda file: sheet.save(file, format="PNG"))
+
+
+def _image(content: bytes | np.ndarray) -> "Image.Image":
+    from PIL import Image
+
+    if isinstance(content, np.ndarray):
+        return Image.fromarray(content.transpose(1, 2, 0))
+    return decode_image(content)
 
 
 def _cut(draw: object, text: str, width: int, font: object) -> str:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from scripts import _tables
+from scripts._metric import METRICS
 from scripts._records import Record, verdict
 from scripts._tables import Results
 
-METRICS = {"val_error": "validation error", "test_error": "test error"}
+HEADS = {"val_error": "validation error", "test_error": "test error"}
 RECIPE = "best"  # of a study's cells: it compares ways in its own words
 
 
@@ -73,7 +74,7 @@ def meaning(study: dict[str, Any]) -> str:
 
 def heads(study: dict[str, Any]) -> list[str]:
     """What stands above the cells of `rows`."""
-    return ["way", "runs", METRICS[study["metric"]], "difference", *(column.head for column in INSTRUMENTS)]
+    return ["way", "runs", HEADS[study["metric"]], "difference", *(column.head for column in INSTRUMENTS)]
 
 
 def rows(study: dict[str, Any], problem: str, results: Results) -> list[list[str]]:
@@ -125,7 +126,7 @@ def _lines(study: dict[str, Any], problem: str, results: Results) -> list[dict[s
 
 
 def _line(study: dict[str, Any], way: str, runs: list[Record], baseline: list[Record]) -> dict[str, Any]:
-    ended, values = Counter(map(verdict, runs)), _tables.numbers(runs, study["metric"])
+    ended, values = Counter(map(verdict, runs)), _tables.numbers(runs, METRICS[study["metric"]])
     difference, low, high = _difference(study, way, runs, baseline)
     return {
         **{word: ended[word] for word in ("finished", "collapsed", "diverged")},
@@ -146,10 +147,10 @@ def _difference(
     """Way minus baseline, and its interval; validation images are not kept one by one, so there is none for them."""
     if way == study["baseline"]:
         return None, None, None
-    if study["metric"] == "test_error":
-        gain = _tables.compared(baseline, runs)
-        return (None, None, None) if gain is None else (-gain.difference, -gain.high, -gain.low)
-    ours, theirs = (_tables.numbers(of, study["metric"]) for of in (runs, baseline))
+    paired = _tables.compared(baseline, runs, METRICS[study["metric"]])
+    if paired is not None:
+        return paired.difference, paired.low, paired.high
+    ours, theirs = (_tables.numbers(of, METRICS[study["metric"]]) for of in (runs, baseline))
     return (statistics.mean(ours) - statistics.mean(theirs) if ours and theirs else None), None, None
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from lsoftmax.engine.folder import identity_sha256
 from lsoftmax.metrics import PairedDifference, paired_difference
 from scripts._known_data import expected_sha256
+from scripts._metric import METRICS, Metric
 from scripts._plan import RECIPES, Cell
 from scripts._records import Record, verdict
 
@@ -61,7 +62,7 @@ def markdown(table: dict[str, Any], results: Results, command: str, note: str, o
     lines = [f"# {table['title']}", "", f"`{command}`", "", *([note, ""] if note else [])]
     for column in table["columns"]:
         lines += [f"## {column['label']}", "", *_column(table, column["label"], results), ""]
-    lines += provenance([record for runs in results.values() for record in runs])
+    lines += provenance([record for runs in results.values() for record in runs], METRICS[table["metric"]])
     if others:
         lines += ["", f"Left out: {others} records of runs on other data."]
     return "\n".join(lines) + "\n"
@@ -81,17 +82,19 @@ def comma_separated(table: dict[str, Any], results: Results) -> str:
             writer.writerow({"column": column["label"], "method": row["label"], "paper": row["numbers"][index]})
         for row in table["rows"]:
             for recipe in RECIPES:
-                writer.writerow(_line(row, column["label"], recipe, row["numbers"][index], results, table["metric"]))
+                writer.writerow(
+                    _line(row, column["label"], recipe, row["numbers"][index], results, METRICS[table["metric"]])
+                )
     return out.getvalue()
 
 
 def _line(
-    row: dict[str, Any], column: str, recipe: str, paper: float | None, results: Results, metric: str
+    row: dict[str, Any], column: str, recipe: str, paper: float | None, results: Results, metric: Metric
 ) -> dict[str, Any]:
     runs = results[row["label"], column, recipe]
     values, failed = numbers(runs, metric), [verdict(run) for run in runs]
     mean = statistics.mean(values) if values else None
-    gain = _gain(results["Softmax", column, recipe], runs, row["label"])
+    against = _against(results["Softmax", column, recipe], runs, row["label"], metric)
     return {
         "column": column,
         "method": row["label"],
@@ -101,9 +104,9 @@ def _line(
         "std": statistics.stdev(values) if len(values) > 1 else None,
         "n": len(values),
         "difference": None if mean is None or paper is None else mean - paper,
-        "against_softmax": 0 - gain.difference if gain else None,
-        "low": 0 - gain.high if gain else None,
-        "high": 0 - gain.low if gain else None,
+        "against_softmax": against.difference if against else None,
+        "low": against.low if against else None,
+        "high": against.high if against else None,
         "diverged": failed.count("diverged"),
         "collapsed": failed.count("collapsed"),
         "values": values,
@@ -118,13 +121,13 @@ def _column(table: dict[str, Any], column: str, results: Results) -> list[str]:
         lines.append(f"| {row['label']} | {_number(row['numbers'][index])} |" + " | | |" * len(RECIPES))
     for row in table["rows"]:
         paper = row["numbers"][index]
-        cells = [_ours(row["label"], column, recipe, paper, results, table["metric"]) for recipe in RECIPES]
+        cells = [_ours(row["label"], column, recipe, paper, results, METRICS[table["metric"]]) for recipe in RECIPES]
         lines.append(f"| **{row['label']}** | {_number(paper)} | {' | '.join(cells)} |")
     return lines
 
 
-def _ours(row: str, column: str, recipe: str, paper: float | None, results: Results, metric: str) -> str:
-    """mean ± std (n), the difference to the paper, and the paired comparison with softmax on the same images."""
+def _ours(row: str, column: str, recipe: str, paper: float | None, results: Results, metric: Metric) -> str:
+    """mean ± std (n), the difference to the paper, and the paired comparison with softmax on the same tests."""
     runs = results[row, column, recipe]
     values = numbers(runs, metric)
     failed = Counter(word for word in map(verdict, runs) if word != "finished")
@@ -135,23 +138,24 @@ def _ours(row: str, column: str, recipe: str, paper: float | None, results: Resu
     mean = statistics.mean(values)
     ours = f"{mean:.2f}{spread} ({len(values)}{said})"
     difference = "" if paper is None else _signed(mean - paper)
-    return f"{ours} | {difference} | {_against(results['Softmax', column, recipe], runs, row)}"
+    against = _against(results["Softmax", column, recipe], runs, row, metric)
+    said = f"{_signed(against.difference)} [{_signed(against.low)}, {_signed(against.high)}]" if against else ""
+    return f"{ours} | {difference} | {said}"
 
 
-def _against(softmax: list[Record], runs: list[Record], row: str) -> str:
-    gain = _gain(softmax, runs, row)
-    return f"{_signed(-gain.difference)} [{_signed(-gain.high)}, {_signed(-gain.low)}]" if gain else ""
+def _against(softmax: list[Record], runs: list[Record], row: str, metric: Metric) -> PairedDifference | None:
+    return None if row == "Softmax" else compared(softmax, runs, metric)
 
 
-def _gain(softmax: list[Record], runs: list[Record], row: str) -> PairedDifference | None:
-    return None if row == "Softmax" else compared(softmax, runs)
-
-
-def compared(baseline: list[Record], runs: list[Record]) -> PairedDifference | None:
-    """Baseline minus runs on the same test images; None where one of them has no test error."""
-    first, second = _wrong(baseline), _wrong(runs)
-    comparable = first.shape[1:] == second.shape[1:] and 0 not in (*first.shape, *second.shape)
-    return paired_difference(first, second) if comparable else None
+def compared(baseline: list[Record], runs: list[Record], metric: Metric) -> PairedDifference | None:
+    """Runs minus baseline on the same tests; None where one of them has none."""
+    first, second = _wrong(baseline, metric), _wrong(runs, metric)
+    if first.shape[1:] != second.shape[1:] or 0 in (*first.shape, *second.shape):
+        return None
+    fewer_wrong = paired_difference(first, second)
+    if metric.better == "higher":
+        return fewer_wrong
+    return PairedDifference(0 - fewer_wrong.difference, 0 - fewer_wrong.high, 0 - fewer_wrong.low)
 
 
 def _signed(value: float) -> str:
@@ -159,32 +163,33 @@ def _signed(value: float) -> str:
     return "0.00" if abs(value) < 0.005 else f"{value:+.2f}"
 
 
-def _wrong(runs: list[Record]) -> Tensor:
-    """(S, N) bool: which test images each run got wrong; only of runs that have a test error."""
-    runs = [run for run in runs if run["wrong"] is not None]
-    wrong = torch.zeros(len(runs), runs[0]["test_images"] if runs else 0, dtype=torch.bool)
+def _wrong(runs: list[Record], metric: Metric) -> Tensor:
+    """(S, N) bool: which tests each run got wrong; only of runs that have a number."""
+    runs = [run for run in runs if metric.wrong(run) is not None]
+    wrong = torch.zeros(len(runs), metric.count(runs[0]) if runs else 0, dtype=torch.bool)
     for index, run in enumerate(runs):
-        wrong[index, run["wrong"]] = True
+        wrong[index, metric.wrong(run)] = True
     return wrong
 
 
-def numbers(runs: list[Record], metric: str) -> list[float]:
+def numbers(runs: list[Record], metric: Metric) -> list[float]:
     """A collapsed run counts with its number; a diverged one has none, and is counted beside."""
-    return [run[metric] for run in runs if run[metric] is not None]
+    return [value for value in map(metric.value, runs) if value is not None]
 
 
 def _number(value: float | None) -> str:
     return "N/A" if value is None else f"{value:.2f}"
 
 
-def provenance(runs: list[Record]) -> list[str]:
+def provenance(runs: list[Record], metric: Metric) -> list[str]:
     """What the numbers mean and where they come from, in Markdown lines."""
     if not runs:
         return ["No run of this table has been made yet."]
     meaning = (
-        "Test error of the last step in percent, mean ± standard deviation (runs). `difference` is ours minus the "
-        "paper's; `against softmax` ours minus our softmax on the same test images, with a bootstrap's 95 % interval "
-        "over seeds and images. `paper` is Section 5.1 with the authors' lambda, `best` what the bare command runs."
+        f"{metric.meaning}, mean ± standard deviation (runs). `difference` is ours minus the paper's; "
+        f"`against softmax` ours minus our softmax on the same test {metric.tests}, with a bootstrap's 95 % interval "
+        f"over seeds and {metric.tests}. `paper` is Section 5.1 with the authors' lambda, `best` what the bare command "
+        "runs."
     )
     return [meaning, "", f"{made_with(runs)}."]
 

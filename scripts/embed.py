@@ -4,7 +4,7 @@
 
 run=      a finished run's folder
 images=   a folder; all its JPEG, PNG and BMP images are taken, those of its subfolders too
-          (links to folders are not followed)
+          (links to folders are not followed); or a pack of scripts/prepare_faces.py
 out=      the .npz file: names (N,), each image's path below the folder, and embeddings (N, D) float32
 mirror=   none (default), sum or concat: features of the image and its mirror image
 align=    none (default: faces are aligned already) or fixed (faces of 250 x 250 as LFW's, one cut for all)
@@ -18,9 +18,13 @@ import _root  # noqa: F401
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from configs.errors import ConfigError
 from scripts import _cli, _values
+
+if TYPE_CHECKING:
+    from scripts._embed import Content
 
 OPTIONS = ["run", "images", "out", "mirror", "align", "resize"]
 
@@ -35,12 +39,20 @@ def embed(arguments: list[str]) -> None:
         raise ConfigError(f"out must be a file FILE.npz, got {own['out']!r}")
     resize = _values.truth(own, "resize", False)
     out = Path(own["out"]).expanduser()
-    files = _find(Path(own["images"]).expanduser())
+    names, content, made = _images(own)
     _make_folder(out.parent)  # now: a place that takes no file should not cost the embedding first
-    _write(out, files, own, overrides, resize)
+    _write(out, names, content, made, own, overrides, resize)
 
 
-def _write(out: Path, files: dict[str, Path], own: dict[str, str], overrides: list[str], resize: bool) -> None:
+def _write(
+    out: Path,
+    names: list[str],
+    content: "Content",
+    made: dict[str, Any] | None,
+    own: dict[str, str],
+    overrides: list[str],
+    resize: bool,
+) -> None:
     import numpy as np
     from tqdm import tqdm
 
@@ -50,17 +62,31 @@ def _write(out: Path, files: dict[str, Path], own: dict[str, str], overrides: li
     from scripts._preparation import Preparation
 
     network = open_network(Path(own["run"]).expanduser(), overrides)
-    preparation = Preparation(network, align=own.get("align", "none"), resize=resize)
+    preparation = Preparation(network, align=own.get("align", "none"), resize=resize, made=made)
     embedder = NetworkEmbedder(network, preparation, mirror=own.get("mirror", "none"))
-    names, paths = list(files), list(files.values())
     with tqdm(total=len(names), desc="embedding", unit="image", disable=not sys.stderr.isatty()) as bar:
-        embeddings = embedder(
-            len(names), lambda i: _read(paths[i]), names.__getitem__, lambda done: bar.update(done - bar.n)
-        ).numpy()
-    for kind, count in embedder.remarks.items():
-        print(f"warning: {count} images: {kind}", file=sys.stderr)
+        embeddings = embedder(len(names), content, names.__getitem__, lambda done: bar.update(done - bar.n)).numpy()
+    for warning in embedder.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     write_atomically(out, lambda file: np.savez(file, names=np.array(names), embeddings=embeddings))
     print(f"written to {out}: {len(names):,} embeddings of {embeddings.shape[1]} numbers")
+
+
+def _images(own: dict[str, str]) -> "tuple[list[str], Content, dict[str, Any] | None]":
+    """Names; the image of each; of a pack how they were prepared."""
+    from data.faces import PackedFaces
+    from data.faces.packed import is_pack
+
+    folder = Path(own["images"]).expanduser()
+    if is_pack(folder):
+        for key in ("align", "resize"):
+            if key in own:
+                raise ConfigError(f"{key}={own[key]}: the images of a pack are taken as they are")
+        pack = PackedFaces(folder)
+        return pack.names, pack.images.__getitem__, pack.preparation
+    files = _find(folder)
+    paths = list(files.values())
+    return list(files), lambda i: _read(paths[i]), None
 
 
 def _find(folder: Path) -> dict[str, Path]:

@@ -6,7 +6,7 @@
 run=      a finished run's folder: its own data set, network and loss
 weights=  a safetensors file; data set, network and loss are chosen as for train.py
 set=      test (default), val or train
-out=      a JSON file for the numbers
+out=      a JSON file for the numbers; the confusion matrix of at most 1,000 classes
 Further options are the configuration's: device=, data_root=, data_download=, trainer.eval_batch_size=, ...
 """
 
@@ -23,6 +23,10 @@ from configs.errors import ConfigError
 from configs.schema import Settings
 from configs.settings import compose, from_file
 from scripts import _cli
+from scripts._weights import weights_of
+
+LISTED = 100  # classes, on the terminal
+MATRIX = 1_000  # classes: the matrix of CASIA-WebFace's 10,575 would be a gigabyte
 
 
 def evaluate(arguments: list[str]) -> None:
@@ -47,9 +51,7 @@ def _settings_and_weights(own: dict[str, str], overrides: list[str]) -> tuple[Se
     if "weights" in own:
         return compose(overrides), Path(own["weights"]).expanduser()
     run = Path(own["run"]).expanduser()
-    if not (run / "model.safetensors").exists() and (run / "config.yaml").exists():
-        raise ConfigError(f"the run in {run} has no weights: it has not ended, or it diverged (see its result.json)")
-    return from_file(run / "config.yaml", overrides), run / "model.safetensors"
+    return from_file(run / "config.yaml", overrides), weights_of(run)
 
 
 def _measure(settings: Settings, path: Path, name: str) -> dict[str, Any]:
@@ -58,17 +60,17 @@ def _measure(settings: Settings, path: Path, name: str) -> dict[str, Any]:
     from lsoftmax.engine.evaluation import evaluate
     from lsoftmax.engine.weights import load_into, read_weights
     from lsoftmax.errors import UserError
-    from lsoftmax.metrics import confusion_matrix, per_class_error
+    from lsoftmax.metrics import confusion_matrix
 
     device = choose_device(settings.device)
     set_determinism(True)
     tensors, _ = read_weights(path)
     if "input.mean" not in tensors:
         raise UserError(f"{path} lacks input.mean: it was not written by train.py")
-    splits = parts(load_data(settings))
-    if name not in splits:
-        raise UserError(f"set={name}: this configuration has no such images (dataset.validation=0)")
-    images = splits[name]
+    splits = load_data(settings)
+    if name not in parts(splits):
+        raise UserError(f"set={name}: {_why_not(settings, faces=splits.preparation is not None)}")
+    images = parts(splits)[name]
     mean = tensors["input.mean"]
     if mean.ndim != 3 or any(a not in (1, b) for a, b in zip(mean.shape, images.image_shape, strict=True)):
         raise UserError(f"{path}: input.mean {tuple(mean.shape)} does not fit images of {images.image_shape}")
@@ -76,20 +78,36 @@ def _measure(settings: Settings, path: Path, name: str) -> dict[str, Any]:
     load_into(backbone, tensors, "backbone", path)
     load_into(criterion, tensors, "criterion", path)
     evaluation = evaluate(backbone, criterion, evaluation_batches(settings, images, mean, device))
-    confusion = confusion_matrix(evaluation.predictions, evaluation.labels, images.num_classes)
+    predictions, labels, classes = evaluation.predictions, evaluation.labels, images.num_classes
+    images_of = labels.bincount(minlength=classes).tolist()
+    missed = labels[predictions != labels].bincount(minlength=classes).tolist()
     return {
         "dataset": settings.dataset.name,
         "set": name,
         "images": len(images),
         "error": evaluation.error,
         "classes": list(images.class_names),
-        "class_error": [None if error != error else error for error in per_class_error(confusion).tolist()],
-        "confusion": confusion.tolist(),
+        "class_error": [100 * wrong / of if of else None for wrong, of in zip(missed, images_of, strict=True)],
+        "confusion": confusion_matrix(predictions, labels, classes).tolist() if classes <= MATRIX else None,
     }
+
+
+def _why_not(settings: Settings, *, faces: bool) -> str:
+    if faces:
+        return "of faces people are held out, not images: the run's result.json says how well it verifies them"
+    return f"this configuration has no such images (dataset.validation={settings.dataset.validation})"
 
 
 def _report(numbers: dict[str, Any]) -> str:
     """Errors by class; the matrix too where it fits a terminal."""
+    names, count = numbers["classes"], numbers["images"]
+    lines = _by_class(numbers) if len(names) <= LISTED else [f"out=FILE gets the errors of all {len(names):,} classes"]
+    wrong = round(numbers["error"] * count / 100)
+    lines.append(f"\n{numbers['set']} error {numbers['error']:.2f} % ({wrong} of {count} images)")
+    return "\n".join(lines)
+
+
+def _by_class(numbers: dict[str, Any]) -> list[str]:
     names, confusion = numbers["classes"], numbers["confusion"]
     width = max(5, *(len(name) for name in names))
     shows_matrix = len(names) <= 20
@@ -98,9 +116,7 @@ def _report(numbers: dict[str, Any]) -> str:
     for name, error, row in zip(names, numbers["class_error"], confusion, strict=True):
         cells = "   " + " ".join(f"{count:5d}" for count in row) if shows_matrix else ""
         lines.append(f"{name.ljust(width)}   {'-' if error is None else format(error, '7.2f')}{cells}")
-    wrong = sum(map(sum, confusion)) - sum(confusion[i][i] for i in range(len(names)))
-    lines.append(f"\n{numbers['set']} error {numbers['error']:.2f} % ({wrong} of {numbers['images']} images)")
-    return "\n".join(lines)
+    return lines
 
 
 def _compared(run: Path, error: float) -> str:

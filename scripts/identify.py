@@ -12,16 +12,21 @@ sizes=       all: nested sets, the first so many of the distractors as they are 
 seed=        0; none keeps the order of the list or file
 ranks=       1,10: the k of the rank-k rates
 far=         1e-6: false accept rates at which the true accept rate is given
+noise=       text files with the paths of features that are wrong, one a line, of probes or distractors, several with
+             commas: results are given with and without them
 out=         a folder for identification.json, cmc.png and cmc.svg
+alg=         with out=, also the devkit's cmc_PROBES_DISTRACTORS_ALG_SIZE_SET.json, under this name of the algorithm;
+             SET is the seed
 """
 
 import _root  # noqa: F401
 
 # isort: split
 
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from configs.errors import ConfigError
 from scripts import _cli, _values
@@ -33,7 +38,8 @@ if TYPE_CHECKING:
     from lsoftmax.metrics import Identification
 
 OPTIONS = ["probes", "distractors", "probe_list", "distractor_list", "suffix", "ids"]
-OPTIONS += ["sizes", "seed", "ranks", "far", "out"]
+OPTIONS += ["sizes", "seed", "ranks", "far", "noise", "out", "alg"]
+REFINED_WIDTH = 513  # InsightFace pushes bad distractors away by one number more
 
 
 def identify(arguments: list[str]) -> None:
@@ -49,13 +55,72 @@ def identify(arguments: list[str]) -> None:
     sizes = _values.wholes(own, "sizes", (), least=1)
     seed = None if own.get("seed") == "none" else _values.whole(own, "seed", 0, least=0)
 
+    if "alg" in own and ("out" not in own or not re.fullmatch(r"[\w.-]+", own["alg"])):
+        raise ConfigError(f"alg={own['alg']}: a name of letters, digits, - and . for files in out=FOLDER")
+
     probes = _features(own, "probes", "probe_list")
     ids = _ids(own, probes)
     distractors = _features(own, "distractors", "distractor_list")
-    found = _measure(probes, ids, distractors, sizes, seed, ranks, far, own)
+    if probes.values.shape[1] == REFINED_WIDTH:
+        print("note: 513 numbers, as InsightFace's refined features have them: not to be compared with raw ones")
+    sets = _nested(own, len(distractors), sizes, seed)
+    found = _measure(probes, ids, distractors, sets, ranks, far, own)
     print(_report(found))
+    refined = None
+    if "noise" in own:
+        probes, ids, clean = _without_noise(own, probes, ids, distractors)
+        refined = _measure(probes, ids, distractors, sets.only(clean), ranks, far, own)
+        print(f"without noise:\n{_report(refined)}")
     if "out" in own:
-        _write(Path(own["out"]).expanduser(), found, own)
+        _write(Path(own["out"]).expanduser(), found, refined, own)
+
+
+class _Sets:
+    """Nested distractor sets: the first so many, `stops` ascending, of the rows `order`; of all as they lie if None."""
+
+    def __init__(self, order: "np.ndarray | None", stops: tuple[int, ...]) -> None:
+        self.order, self.stops = order, stops
+
+    def only(self, clean: "np.ndarray") -> "_Sets":
+        """The same sets without the rows for which `clean` (N,) is false."""
+        import numpy as np
+
+        order = np.arange(len(clean)) if self.order is None else self.order
+        left = clean[order].cumsum()
+        return _Sets(order[clean[order]], tuple(int(left[stop - 1]) for stop in self.stops))
+
+
+def _nested(own: dict[str, str], count: int, sizes: tuple[int, ...], seed: int | None) -> _Sets:
+    import torch
+
+    from lsoftmax.errors import UserError
+
+    if sizes and max(sizes) > count:
+        raise UserError(f"sizes={own['sizes']}: there are only {count:,} distractors in {own['distractors']}")
+    stops = tuple(sorted(set(sizes))) or (count,)
+    # Order matters to nested sets alone; a shuffled memory map is read all over the place.
+    if seed is None or stops[0] == count:
+        return _Sets(None, stops)
+    return _Sets(torch.randperm(count, generator=torch.Generator().manual_seed(seed)).numpy(), stops)
+
+
+def _without_noise(
+    own: dict[str, str], probes: "Features", ids: tuple[str, ...], distractors: "Features"
+) -> "tuple[Features, tuple[str, ...], np.ndarray]":
+    """The probes that the lists do not name, and for each distractor whether they do not."""
+    from data.faces.features import clean, read_names
+    from lsoftmax.errors import UserError
+
+    if probes.names is None and distractors.names is None:
+        raise UserError("noise= needs features with names: an .npz with `names`, a folder, or a list")
+    names = {name for path in own["noise"].split(",") for name in read_names(path)}
+    of_probes, of_distractors = (clean(part, names, own.get("suffix", ".bin")) for part in (probes, distractors))
+    left_out = [int((~part).sum()) for part in (of_probes, of_distractors)]
+    print(f"noise: {left_out[0]:,} probes and {left_out[1]:,} distractors left out, of {len(names):,} names")
+    if of_distractors.sum() == 0:
+        raise UserError(f"noise={own['noise']}: no distractor is left")
+    rows = of_probes.nonzero()[0]
+    return probes.take(rows), tuple(ids[row] for row in rows), of_distractors
 
 
 def _features(own: dict[str, str], key: str, listing: str) -> "Features":
@@ -87,8 +152,7 @@ def _measure(
     probes: "Features",
     ids: tuple[str, ...],
     distractors: "Features",
-    sizes: tuple[int, ...],
-    seed: int | None,
+    sets: _Sets,
     ranks: tuple[int, ...],
     far: tuple[float, ...],
     own: dict[str, str],
@@ -99,20 +163,13 @@ def _measure(
     from lsoftmax import metrics
     from lsoftmax.errors import UserError
 
-    count = len(distractors)
-    if sizes and max(sizes) > count:
-        raise UserError(f"sizes={own['sizes']}: there are only {count:,} distractors in {own['distractors']}")
-    stops = sizes or (count,)
-    # Order matters to nested sets alone; a shuffled memory map is read all over the place.
-    rows = None
-    if seed is not None and min(stops) < count:
-        rows = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).numpy()
+    stops = [stop for stop in sets.stops if stop]
     with tqdm(total=max(stops), unit="distractor", disable=not sys.stderr.isatty()) as bar:
         try:
             found = metrics.identify(
                 torch.tensor(probes.values),
                 ids,
-                _Shuffled(distractors, rows),
+                _Shuffled(distractors, sets.order),
                 sizes=stops,
                 ranks=ranks,
                 far=far,
@@ -128,7 +185,7 @@ class _Shuffled:
 
     def __init__(self, features: "Features", rows: "np.ndarray | None") -> None:
         self._values, self._rows = features.values, rows
-        self.shape = features.values.shape
+        self.shape = (len(features) if rows is None else len(rows), features.values.shape[1])
 
     def __getitem__(self, where: slice) -> object:
         return self._values[where if self._rows is None else self._rows[where]]
@@ -146,7 +203,9 @@ def _report(found: "list[Identification]") -> str:
     return "\n".join(lines)
 
 
-def _write(folder: Path, found: "list[Identification]", own: dict[str, str]) -> None:
+def _write(
+    folder: Path, found: "list[Identification]", refined: "list[Identification] | None", own: dict[str, str]
+) -> None:
     from lsoftmax.engine.files import cannot_write, write_json
     from scripts._face_curves import draw_cmc
 
@@ -154,7 +213,24 @@ def _write(folder: Path, found: "list[Identification]", own: dict[str, str]) -> 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    sets = [
+    options = {key: value for key, value in own.items() if key != "out"}
+    numbers = {"options": options, "trials": found[0].trials, "sets": _sets(found)}
+    if refined is not None:
+        numbers["without_noise"] = {"trials": refined[0].trials, "sets": _sets(refined)}
+    write_json(folder / "identification.json", numbers)
+    draw_cmc(folder, found, f"{found[0].trials:,} trials")
+    written = "identification.json, cmc.png, cmc.svg"
+    if "alg" in own:
+        from scripts import _devkit
+
+        probes, distractors = (Path(own[key]).expanduser().stem for key in ("probes", "distractors"))
+        _devkit.write(folder, found, probes, distractors, own["alg"], own.get("seed", "0"))
+        written += f", {len(found)} of the devkit's"
+    print(f"written to {folder}: {written}")
+
+
+def _sets(found: "list[Identification]") -> list[dict[str, Any]]:
+    return [
         {
             "distractors": result.distractors,
             "rank": {str(k): rate for k, rate in result.rank.items()},
@@ -166,10 +242,6 @@ def _write(folder: Path, found: "list[Identification]", own: dict[str, str]) -> 
         }
         for result in found
     ]
-    options = {key: value for key, value in own.items() if key != "out"}
-    write_json(folder / "identification.json", {"options": options, "trials": found[0].trials, "sets": sets})
-    draw_cmc(folder, found, f"{found[0].trials:,} trials")
-    print(f"written to {folder}: identification.json, cmc.png, cmc.svg")
 
 
 if __name__ == "__main__":

@@ -29,12 +29,14 @@ def plot_schedule(arguments: list[str]) -> None:
     )
 
     from assemble import make_plan
-    from lsoftmax import AdaptiveLambda
+    from lsoftmax import AdaptiveLambda, PlateauLR
 
     plan = make_plan(settings)
     lam = plan.lam
     if isinstance(lam, AdaptiveLambda):
         raise ConfigError("schedule.lam.kind=adaptive has no curve before the run; scripts/plot_run.py draws the run's")
+    if isinstance(plan.lr, PlateauLR):
+        raise ConfigError("schedule.lr.kind=plateau has no curve before the run; scripts/plot_run.py draws the run's")
     steps = range(plan.steps)
     rates, lambdas = [plan.lr(step) for step in steps], [lam(step) for step in steps]
     if not hasattr(settings.loss, "m"):

@@ -35,6 +35,7 @@ from scripts._plan import (
     read_study,
     read_table,
     study_cells,
+    table_note,
 )
 
 OWN = ["profile", "seeds"]
@@ -128,6 +129,7 @@ def _table(number: str, profile: str, records: dict[str, _records.Record], seeds
             }
             for column in table["columns"]
         ],
+        "note": table_note(table, profile).partition(". ")[2],  # the profile's own stands above all tables
         "origin": (_tables.made_with(runs) + "." if runs else "No run of this table has been made yet.")
         + (f" Left out: {others} records of runs on other data." if others else ""),
     }

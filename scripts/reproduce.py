@@ -5,7 +5,7 @@
     python scripts/reproduce.py table=3 dry_run=true
     python scripts/reproduce.py study=ways
 
-table=           2, 3, 4: configs/table/N.yaml
+table=           2, 3, 4, 5: configs/table/N.yaml
 figure=          2, 4, 5, 6, 7, psi, lr_lambda: configs/figure/N.yaml
 study=           does the margin pay: configs/study/NAME.yaml, on reduced problems; without `profile`
 seeds=           runs of each row (3; a study says so itself)
@@ -38,12 +38,12 @@ from scripts._plan import (
     command,
     figure_cells,
     names,
-    note,
     read_figure,
     read_profile,
     read_study,
     read_table,
     study_cells,
+    table_note,
 )
 
 KINDS = ("table", "figure", "study")
@@ -193,7 +193,7 @@ def _write_table(number: str, profile: str, table: dict[str, Any], wanted: Seque
     folder = _records.results_folder(profile)
     folder.mkdir(parents=True, exist_ok=True)
     others = _tables.left_out(wanted, records)
-    said = command("table", number, profile), f"{note(profile)}." if note(profile) else ""
+    said = command("table", number, profile), table_note(table, profile)
     write_text(folder / f"table{number}.md", _tables.markdown(table, results, *said, others))
     write_text(folder / f"table{number}.csv", _tables.comma_separated(table, results))
     return folder / f"table{number}.md"

@@ -5,7 +5,8 @@
     python scripts/verify.py embeddings=lfw.npz pairs=pairs.txt [images=lfw]
 
 run=         a finished run's folder: its network embeds the images
-images=      the folder of the images that the pairs name; with embeddings=, only for the picture of the worst pairs
+images=      the folder of the images that the pairs name, or a pack of scripts/prepare_faces.py; with embeddings=, only
+             for the picture of the worst pairs
 pack=        a verification pack (lfw.bin, agedb_30.bin, cfp_fp.bin, ...): images and pairs in one file
 embeddings=  .npz with `names` and `embeddings`, or a vector per name; without names, or as .npy, two rows per pair
 pairs=       LFW's files, `path path label`, `label path path`, csv, CALFW's two lines per pair

@@ -1,6 +1,9 @@
 """Training on faces from end to end: the numbers of verification, streaming, and what a user's mistake comes to."""
 
+import io
 import json
+import pickle
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from configs.settings import identity
 from data import DeviceLoader, StreamLoader
 from data.faces.crop import Crop
 from lsoftmax.engine.verification import verify
+from lsoftmax.engine.weights import read_weights
 
 CPU = torch.device("cpu")
 PEOPLE, EACH = 24, 3
@@ -177,3 +181,69 @@ def test_a_wrong_pack_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.Capt
     assert train.run(settings, tmp_path / "run").code == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: {tmp_path}/webface/manifest.json: ") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("dataset", "align"), [("webface", "umeyama"), ("lfw_dev", "none")])
+def test_how_the_faces_were_prepared_is_in_the_record_and_in_the_weights(
+    root: Path, tmp_path: Path, dataset: str, align: str
+) -> None:
+    made = Crop(align=align).describe()  # type: ignore[arg-type]
+    assert run(root, tmp_path, f"dataset={dataset}")["preparation"] == made
+    assert read_weights(tmp_path / "model.safetensors")[1]["preparation"] == made
+
+
+PLATEAU = ["schedule.lr.kind=plateau", "schedule.lr.every=1", "schedule.lr.patience=0", "schedule.lr.minimum=0"]
+
+
+def test_a_rate_by_plateau_looks_at_the_people_held_out(root: Path, tmp_path: Path) -> None:
+    result = run(root, tmp_path, "dataset=webface", "dataset.validation=20", *PLATEAU)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    last = 100 * (1 - result["verification"]["held_out"]["accuracy"])
+    assert [line["step"] for line in lines if "val_error" in line] == [1, 2] and lines[-1]["val_error"] == last
+
+
+def test_a_rate_by_plateau_looks_at_the_images_held_out(tmp_path: Path) -> None:
+    options = ["dataset=mnist5k", "debug=smoke", "dataset.validation=50", "device=cpu", f"run_dir={tmp_path}"]
+    settings = compose([*options, "schedule.steps=2", "schedule.lr.milestones=[]", *PLATEAU])
+    assert train.run(settings, tmp_path).code == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 2 and lines[-1]["val_error"] == result["val_error"]
+
+
+def test_webface_is_verified_on_test_pairs_as_scripts_verify_does(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the people held out beside them."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from scripts.verify import verify as verify_script
+
+    (tmp_path / "root").mkdir()
+    for name in ("webface", "lfw_packed"):
+        shutil.copytree(root / "webface", tmp_path / "root" / name)
+    names = [f"P{person:02d}/P{person:02d}_{number:04d}.jpg" for person in range(PEOPLE) for number in (1, 2, 3)]
+    packed = tmp_path / "root" / "lfw_packed"
+    (packed / "names.txt").write_text("\n".join(names) + "\n")
+    lines = [f"P{k:02d}\t1\t2\nP{k:02d}\t1\tP{k + 1:02d}\t3" for k in range(20)]
+    (packed / "pairs.txt").write_text("10\t2\n" + "\n".join(lines))
+
+    options = ["experiment=casia_lfw", "dataset.validation=20"]
+    verification = run(tmp_path / "root", tmp_path / "run", *options)["verification"]
+    assert verification.keys() == {"held_out", "lfw"}
+    options = [f"run={tmp_path / 'run'}", f"images={packed}", f"pairs={packed / 'pairs.txt'}", f"out={tmp_path}"]
+    verify_script([*options, "device=cpu"])
+    said = json.loads((tmp_path / "verification.json").read_text())
+    for key in ("accuracy", "standard_error", "std", "thresholds", "auc", "eer", "wrong_pairs", "tar_at_far"):
+        assert verification["lfw"][key] == said[key]
+
+
+def test_what_should_be_said_of_the_pairs_is_said(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "webface").symlink_to(root / "webface")
+    file = io.BytesIO()
+    Image.new("RGB", (112, 112)).save(file, "PNG")
+    (tmp_path / "lfw.bin").write_bytes(pickle.dumps(([file.getvalue()] * 40, [k % 2 == 0 for k in range(20)])))
+    result = run(tmp_path, tmp_path / "run", "experiment=casia_lfw")
+    assert "warning: lfw: alignment umeyama/SphereFace in training, none/none here" in capsys.readouterr().out
+    assert result["verification"]["lfw"]["accuracy"] == 0.5

@@ -10,6 +10,7 @@
 import json
 import struct
 import zipfile
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from lsoftmax.errors import UserError
+
+from .text import numbered, read_lines
 
 ARRAYS = ("embeddings", "features")
 MAX_BYTES = 2**30  # of a list
@@ -33,6 +36,13 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def take(self, rows: np.ndarray) -> "Features":
+        """The rows (K,) int64."""
+        names, ids = (
+            None if column is None else tuple(column[row] for row in rows) for column in (self.names, self.ids)
+        )
+        return Features(self.values[rows], names, ids)
 
 
 def read_features(path: str | Path) -> Features:
@@ -80,6 +90,17 @@ def read_listed(folder: str | Path, listing: str | Path, suffix: str) -> Feature
             raise UserError(f"{listing}: the path {path!r} leads out of {folder}")
     features = _of_files(folder, [folder / (path + suffix) for path in paths])
     return Features(features.values, features.names, tuple(ids) if ids is not None else features.ids)
+
+
+def read_names(path: str | Path) -> list[str]:
+    """One name of a feature a line."""
+    return [line.strip() for _, line in numbered(read_lines(path))]
+
+
+def clean(features: Features, noise: Container[str], suffix: str) -> np.ndarray:
+    """(N,) bool: whether the feature's name is not in `noise`, neither as it is nor without the suffix."""
+    names = features.names or ("",) * len(features)
+    return np.array([name not in noise and name.removesuffix(suffix) not in noise for name in names])
 
 
 def read_matrix(path: Path) -> np.ndarray:

@@ -12,6 +12,7 @@ from lsoftmax.errors import UserError
 from ..sets import ImageSet, PairSet
 from ..split import ranks
 
+HELD_OUT = "held_out"  # the name of the pairs of people held out; all others are for reporting
 FOLDS = 10
 TEST_SHARE = 10  # by default one of so many people gives an image for the test
 

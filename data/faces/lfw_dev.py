@@ -41,7 +41,7 @@ def read(request: Request) -> Splits:
     if request.classes is not None:
         people = first_classes(people, request.classes)
     train, test = take_test_images(people, request.test_images)
-    return Splits(train, None, test, _verification(folder))
+    return Splits(train, None, test, verification=(_verification(folder),), preparation=CROP.describe())
 
 
 def _people(path: Path, min_images: int) -> tuple[list[str], torch.Tensor, tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """A packed face set: uint8 crops that are mapped into memory, labels, and what was done to make them."""
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,12 @@ import numpy as np
 
 from lsoftmax.errors import UserError
 
+from .files import listed, stem
+
 FORMAT = 1
 AGREED = ("size", "colour", "normalisation")  # and the alignment
+PREPARATION = {*AGREED, "alignment"}
+MANIFEST = "manifest.json"
 
 
 class PackedFaces:
@@ -23,7 +28,7 @@ class PackedFaces:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser()
-        self.manifest: dict[str, Any] = _read_manifest(self.folder / "manifest.json")
+        self.manifest: dict[str, Any] = _read_manifest(self.folder / MANIFEST)
         shape = (self.manifest["images"], 3, *self.manifest["size"])
         if self.images.shape != shape or self.images.dtype != np.uint8:
             raise UserError(f"{self.folder}: images.npy is {self.images.dtype} {self.images.shape}, not uint8 {shape}")
@@ -40,6 +45,11 @@ class PackedFaces:
     @property
     def num_classes(self) -> int:
         return int(self.manifest["identities"])
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """What training and testing must agree on, see `check_same_preparation`."""
+        return {key: self.manifest[key] for key in sorted(PREPARATION)}
 
     @property
     def classes(self) -> list[str]:
@@ -65,6 +75,14 @@ class PackedFaces:
             raise UserError(f"{self.folder}: names.txt has {len(names):,} names for {len(self):,} images")
         return names
 
+    def rows(self, names: Sequence[str]) -> np.ndarray:
+        """(K,) int64: where these names are, whatever their extensions. UserError that lists those that are not."""
+        there = {stem(name): row for row, name in enumerate(self.names)}
+        missing = [name for name in names if stem(name) not in there]
+        if missing:
+            raise UserError(f"{len(missing)} of {len(names)} images are not in {self.folder}: {listed(missing)}")
+        return np.array([there[stem(name)] for name in names], dtype=np.int64)
+
     def __getstate__(self) -> dict[str, Any]:
         # A pickled map would be a copy of all images.
         return {key: value for key, value in self.__dict__.items() if key != "images"}
@@ -73,8 +91,8 @@ class PackedFaces:
 def check_same_preparation(training: dict[str, Any], testing: dict[str, Any]) -> list[str]:
     """Refuse, as a UserError, to test on images that were made in another way than those of the training.
 
-    Both are manifests, or what `Crop.describe` returns. Returns what cannot be known and should be said: images that
-    were aligned elsewhere (aligned=true) may or may not be aligned alike.
+    Both are what `PackedFaces.preparation` or `Crop.describe` returns. Returns what cannot be known and should be
+    said: images that were aligned elsewhere (aligned=true) may or may not be aligned alike.
     """
     different = [key for key in AGREED if training[key] != testing[key]]
     before, now = training["alignment"], testing["alignment"]
@@ -91,6 +109,11 @@ def check_same_preparation(training: dict[str, Any], testing: dict[str, Any]) ->
     return []
 
 
+def is_pack(path: Path) -> bool:
+    """Whether scripts/prepare_faces.py has written this folder."""
+    return (path / MANIFEST).is_file()
+
+
 def _short(value: Any) -> str:
     return "/".join(map(str, value.values())) if isinstance(value, dict) else str(value)
 
@@ -100,7 +123,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text())
         if manifest["format"] != FORMAT:
             raise UserError(f"{path}: format {manifest['format']}, this program reads {FORMAT}; prepare the set again")
-        wanted = ("images", "identities", "size", "colour", "normalisation", "alignment", "classes")
+        wanted = ("images", "identities", "classes", *sorted(PREPARATION))
         missing = [key for key in wanted if key not in manifest]
         sizes = [manifest["images"], manifest["identities"], *manifest["size"]]
     except OSError as error:

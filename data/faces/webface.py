@@ -8,8 +8,9 @@ from ..mapped import MappedSet
 from ..request import Request
 from ..sets import ImageSet, Splits
 from ..split import first_classes
-from .hold_out import pairs_of, take_people, take_test_images
+from .hold_out import HELD_OUT, pairs_of, take_people, take_test_images
 from .packed import PackedFaces
+from .verification import read_test_pairs
 
 FOLDER = "webface"
 
@@ -22,17 +23,23 @@ def read(request: Request) -> Splits:
     test_images: so many images of the others, at most one a person, are held out for test_error, which is therefore
         an error of closed-set identification; None takes one of every tenth person who has two.
     classes: of those who are left, only the first.
+    verify: sets to verify the finished network on, see `read_test_pairs`.
     """
     pack = PackedFaces(request.root / FOLDER if request.folder is None else request.folder)
     if pack.num_classes < 2:
         raise UserError(f"{pack.folder}: {pack.num_classes} people are too few to tell apart")
     rows = torch.arange(len(pack))
     people: ImageSet = MappedSet(pack.images, rows, torch.from_numpy(pack.labels), tuple(pack.classes))
-    verification = None
+    held_out = None
     if request.validation:
         people, strangers = take_people(people, request.validation)
-        verification = pairs_of(strangers, "held_out")
+        held_out = pairs_of(strangers, HELD_OUT)
     if request.classes is not None:
         people = first_classes(people, request.classes)
+    pairs, notes = [], []
+    for name in request.verify:
+        found, said = read_test_pairs(request.root, name, pack.preparation)
+        pairs.append(found)
+        notes += said
     train, test = take_test_images(people, request.test_images)
-    return Splits(train, None, test, verification)
+    return Splits(train, None, test, held_out, tuple(pairs), tuple(notes), pack.preparation)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lsoftmax.controllers import AdaptiveLambda
+from lsoftmax.controllers import AdaptiveLambda, PlateauLR
 from lsoftmax.engine import checkpoint
 from lsoftmax.engine.optimizer import load_optimizer
 from lsoftmax.engine.rng import random_state, restore_random_state
@@ -48,6 +48,7 @@ class RunState:
         identity: what was asked, as plain containers; a checkpoint carries it.
         data_sha256: a checkpoint must have been made on the same data.
         controller: of an adaptive lambda.
+        plateau: of a learning rate that looks at the run.
     """
 
     def __init__(
@@ -58,9 +59,12 @@ class RunState:
         identity: dict[str, Any],
         data_sha256: str,
         controller: AdaptiveLambda | None = None,
+        plateau: PlateauLR | None = None,
     ) -> None:
         self.backbone, self.criterion, self.optimizer = backbone, criterion, optimizer
-        self.controller = controller
+        self.controllers: dict[str, AdaptiveLambda | PlateauLR] = {
+            name: one for name, one in (("controller", controller), ("plateau", plateau)) if one is not None
+        }
         self.identity, self.data_sha256 = identity, data_sha256
         self.progress = Progress()
 
@@ -76,8 +80,7 @@ class RunState:
             "data_sha256": self.data_sha256,
             "planned": planned,
         }
-        if self.controller is not None:
-            state["controller"] = self.controller.state_dict()
+        state |= {name: controller.state_dict() for name, controller in self.controllers.items()}
         checkpoint.save(path, state)
 
     def load(self, path: Path) -> bool:
@@ -88,8 +91,8 @@ class RunState:
             self.backbone.load_state_dict(state["backbone"])
             self.criterion.load_state_dict(state["criterion"])
             load_optimizer(self.optimizer, state["optimizer"])
-            if self.controller is not None:
-                self.controller.load_state_dict(state["controller"])
+            for name, controller in self.controllers.items():
+                controller.load_state_dict(state[name])
             self.progress = Progress(**state["progress"])
             restore_random_state(state["random"])
             return bool(state["planned"])

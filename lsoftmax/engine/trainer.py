@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from lsoftmax.controllers import PlateauLR
 from lsoftmax.engine.annealing import Annealing
 from lsoftmax.engine.checkpoint import ANCHOR
 from lsoftmax.engine.divergence import Diverged
@@ -48,6 +49,7 @@ class Trainer:
         path: where the checkpoint lies.
         identity: what was asked, as plain containers; kept in the checkpoint.
         data_sha256: a checkpoint must have been made on the same data.
+        held_out_error: in percent, for a `PlateauLR` of the plan; called with what to call before each batch.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Trainer:
         path: Path,
         identity: dict[str, Any],
         data_sha256: str,
+        held_out_error: Callable[[Callable[[], object]], float] | None = None,
     ) -> None:
         self.backbone, self.criterion, self.loader, self.sets = backbone, criterion, loader, sets
         self.plan, self.options = plan, options
@@ -73,7 +76,10 @@ class Trainer:
         self.optimizer = build_optimizer(backbone, criterion, plan)
         self.guard = Guard(self.optimizer, self.device)
         self.annealing = Annealing(criterion, plan.lam, compile=options.compile)
-        self.state = RunState(backbone, criterion, self.optimizer, identity, data_sha256, self.annealing.controller)
+        self.plateau = plan.lr if isinstance(plan.lr, PlateauLR) else None
+        self.held_out_error = held_out_error
+        controllers = (self.annealing.controller, self.plateau)
+        self.state = RunState(backbone, criterion, self.optimizer, identity, data_sha256, *controllers)
         self.latest: dict[str, Evaluation] = {}  # of the last evaluated step
         self._clock = self._saved_at = self._speed_since = time.monotonic()
         self._speed_step = 0
@@ -174,6 +180,12 @@ class Trainer:
             progress.seen_errors = []
             progress.pending = {**(progress.pending or {"step": step}), **errors}
             progress.trace.append({key: x for key, x in progress.pending.items() if key not in TIMES})
+        if self.plateau is not None and self.held_out_error is not None and self.plateau.is_due(step):
+            before = time.monotonic()
+            error = self.held_out_error(stop.check)
+            self._speed_since += time.monotonic() - before
+            self.plateau.update(step, error)
+            progress.pending = {**(progress.pending or {"step": step}), "val_error": error}
         if progress.pending is not None:
             log.write(progress.pending)
             progress.pending = None
@@ -184,7 +196,8 @@ class Trainer:
     def _logs_now(self) -> bool:
         """Whether the step just done is a logged one; evaluations and saves fall on logged steps too."""
         step, options = self.progress.step, self.options
-        every = (options.log_every, options.eval_every, options.checkpoint_every)
+        every = [options.log_every, options.eval_every, options.checkpoint_every]
+        every += [self.plateau.every] if self.plateau is not None else []
         return step == self.plan.steps or any(step % n == 0 for n in every)
 
     def _record(self, step: int, values: dict[str, Tensor]) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from lsoftmax.metrics.arrays import Array, as_tensor, check_norms, embeddings
 from lsoftmax.metrics.ranks import CHUNK, SORTED, MateRanks, Mates
-from lsoftmax.metrics.roc import TarAtFar, allowed
+from lsoftmax.metrics.roc import TarAtFar, allowed, ends_of_groups
 from lsoftmax.metrics.topk import RunningTop
 
 BLOCK_ROWS = 16_384  # of distractors, at most ...
+POINTS = 1_000  # of a ROC curve
 BLOCK_SCORES = 1 << 24  # ... and scores (64 MiB): what lies beside the features in memory
 
 
@@ -24,6 +25,7 @@ class Identification:
     cmc: (distractors + 1,) float64, the rank-k rate for k = 1, 2, ...
     tar_at_far: {limit: (TAR, realised FAR)}; genuine pairs are those of one identity's probes, impostors are all probes
         with all distractors. A realised FAR of 0 means that the limit lies below 1 / impostors.
+    roc: (2, U) float64, points of the curve of FAR and TAR from FAR 0 to the largest of these limits.
     trials: ordered pairs (mate, probe) of one identity; ties: trials in which a distractor scores what the mate does.
     """
 
@@ -31,6 +33,7 @@ class Identification:
     rank: dict[int, float]
     cmc: Tensor = field(repr=False)
     tar_at_far: dict[float, TarAtFar]
+    roc: Tensor = field(repr=False)
     trials: int
     ties: int
 
@@ -165,6 +168,24 @@ def _summary(
         rank={k: float(cmc[min(k, size + 1) - 1]) for k in ranks},
         cmc=cmc.cpu(),
         tar_at_far=rates,
+        roc=_curve(mates, top.sorted(), impostors, [round(rate.realised_far * impostors) for rate in rates.values()]),
         trials=len(trial_ranks),
         ties=ties,
     )
+
+
+def _curve(mates: Mates, largest: Tensor, impostors: int, always: Sequence[int]) -> Tensor:
+    """(2, U) FAR and TAR at scores of impostors as thresholds, evenly on a logarithmic axis of accepted impostors.
+
+    largest: (K,) scores of impostors, descending. always: numbers of accepted impostors that are among the points.
+    """
+    if len(largest) == 0:
+        return torch.empty(2, 0, dtype=torch.float64)
+    # The first of each run of equal scores: as many impostors score higher as come before it.
+    accepted = torch.cat([ends_of_groups(largest).new_zeros(1), ends_of_groups(largest)[:-1] + 1])
+    most = int(accepted[-1])
+    wanted = torch.tensor(sorted({*always, 0, most, *(round(most ** (k / POINTS)) for k in range(POINTS + 1))}))
+    at = torch.searchsorted(accepted, wanted.to(accepted), right=True).sub(1)
+    at = at[ends_of_groups(at)]  # each point once
+    far = accepted[at].double() / impostors
+    return torch.stack([far, mates.shares_above(largest[accepted[at]])]).cpu()

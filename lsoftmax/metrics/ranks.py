@@ -47,6 +47,12 @@ class Mates:
         """Share of the genuine pairs that score higher, and not by rounding alone."""
         return float((self.genuine > threshold + tie(self.genuine.dtype)).double().mean())
 
+    def shares_above(self, thresholds: Tensor) -> Tensor:
+        """(T,) float64: the same for (T,) thresholds."""
+        ascending = self.genuine.sort().values
+        below = torch.searchsorted(ascending, thresholds.to(ascending) + tie(ascending.dtype), right=True)
+        return 1 - below.double() / len(ascending)
+
 
 class MateRanks:
     """Counts, block by block, the distractors that score as high as each mate, or higher.

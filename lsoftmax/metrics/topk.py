@@ -37,6 +37,11 @@ class RunningTop:
         threshold = top.min()
         return float(threshold), int((top > threshold).sum())
 
+    def sorted(self) -> Tensor:
+        """(<= kept,) the largest values, descending."""
+        self._compact()
+        return self._parts[0].sort(descending=True).values
+
     def _compact(self) -> None:
         values = torch.cat(self._parts)
         if len(values) >= self._kept:

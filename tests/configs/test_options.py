@@ -13,7 +13,7 @@ from assemble import build_network, evaluation_batches, load_data, make_plan, ma
 from configs import ConfigError, compose
 from configs.schema import LOSSES, Schedule, Settings, Trainer, all_keys
 from data import ImageSet, Splits, training_mean
-from lsoftmax import AdaptiveLambda
+from lsoftmax import AdaptiveLambda, PiecewiseLR, PlateauLR
 
 CPU = torch.device("cpu")
 SMALL = ["dataset=synthetic", "dataset.train_images=40", "dataset.test_images=10", "model.width=0.05", "loss.m=2"]
@@ -37,7 +37,18 @@ def told(settings: Settings) -> list[Any]:
     steps = (0, 1, 5, 50, 700, 13_000)
     numbers = [plan.steps, plan.batch_size, plan.momentum, plan.weight_decay, plan.classifier_lr_factor]
     lambdas = follow(plan.lam) if isinstance(plan.lam, AdaptiveLambda) else [plan.lam(step) for step in steps]
-    return [*numbers, plan.classifier_weight_decay, *map(plan.lr, steps), *lambdas]
+    rates = look(plan.lr) if isinstance(plan.lr, PlateauLR) else [plan.lr(step) for step in steps]
+    return [*numbers, plan.classifier_weight_decay, *rates, *lambdas]
+
+
+def look(lr: PlateauLR) -> list[float]:
+    """At the beginning, and after looks at an error that does not fall."""
+    rates = [lr(0)]
+    for step in range(0, 8000, 500):
+        if lr.is_due(step):
+            lr.update(step, 1.0)
+        rates.append(lr(step))
+    return rates
 
 
 def follow(lam: AdaptiveLambda) -> list[float]:
@@ -50,9 +61,13 @@ def follow(lam: AdaptiveLambda) -> list[float]:
 SCHEDULE = {
     "schedule.steps": "7",
     "schedule.batch_size": "9",
+    "schedule.lr.kind": "plateau",
     "schedule.lr.base": "0.2",
     "schedule.lr.milestones": "[5]",
     "schedule.lr.factor": "0.5",
+    "schedule.lr.every": "2000",
+    "schedule.lr.patience": "0",
+    "schedule.lr.minimum": "0.05",
     "schedule.lam.kind": "constant",
     "schedule.lam.base": "7",
     "schedule.lam.gamma": "0.1",
@@ -74,9 +89,34 @@ def test_every_key_of_the_schedule_is_changed_below() -> None:
 
 ADAPTIVE = "schedule.lam.kind=adaptive"
 OF_ADAPTIVE = ("schedule.lam.accuracy", "schedule.lam.rate")
+PLATEAU = ("schedule.lr.kind=plateau", "dataset.validation=4")
+OF_PLATEAU = ("schedule.lr.every", "schedule.lr.patience", "schedule.lr.minimum")
+BY_STEP = [key for key in SCHEDULE if key not in (*OF_ADAPTIVE, *OF_PLATEAU, "schedule.lr.kind")]
 
 
-@pytest.mark.parametrize("key", [key for key in SCHEDULE if key not in OF_ADAPTIVE])
+def test_the_rate_may_be_by_step_or_by_plateau(small: Settings) -> None:
+    assert isinstance(make_plan(changed(*PLATEAU)).lr, PlateauLR) and isinstance(make_plan(small).lr, PiecewiseLR)
+
+
+@pytest.mark.parametrize("key", [*OF_PLATEAU, "schedule.lr.base", "schedule.lr.factor"])
+def test_every_key_of_a_plateau_reaches_the_plan(key: str) -> None:
+    assert told(changed(*PLATEAU, f"{key}={SCHEDULE[key]}")) != told(changed(*PLATEAU))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["schedule.lr.kind=plateau"], "kind=plateau looks at held-out data: dataset.validation must be > 0"),
+        ([*PLATEAU, "schedule.lr.factor=1"], "schedule.lr.factor must be < 1 for schedule.lr.kind=plateau, got 1.0"),
+        ([*PLATEAU, "schedule.lr.minimum=0.5"], "schedule.lr.minimum must be <= schedule.lr.base 0.1, got 0.5"),
+    ],
+)
+def test_what_a_plateau_cannot_be_is_one_line(options: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"{message}$"):
+        changed(*options)
+
+
+@pytest.mark.parametrize("key", BY_STEP)
 def test_every_key_of_the_schedule_reaches_the_plan(small: Settings, key: str) -> None:
     assert told(changed(f"{key}={SCHEDULE[key]}")) != told(small)
 

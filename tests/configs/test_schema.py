@@ -54,6 +54,10 @@ BAD: dict[str, tuple[str, list[Any]]] = {
     "dataset.like": choice("mnist", "cifar10", "cifar100", "face"),
     "dataset.test_images": whole(1, null=True),
     "dataset.folder": ("a folder or null", [3, True, "", ["a"], {"a": 1}]),
+    "dataset.verify": (
+        "a list of names of verification sets, each once",
+        ["lfw", None, 3, [3], ["a/b"], [".."], [""], ["lfw", "lfw"], ["held_out"], {"a": 1}],
+    ),
     "dataset.stream": ("true or false or null", ["yes", 1, 0, [True]]),
     "dataset.min_images": whole(2),
     "model.name": choice(*MODELS),
@@ -79,6 +83,10 @@ BAD: dict[str, tuple[str, list[Any]]] = {
         [5, "a", None, [0], [-1], [5, 5], [5, 3], [1.5], [True], ["a"], [[1]], {"a": 1}],
     ),
     "schedule.lr.factor": positive(),
+    "schedule.lr.kind": choice("step", "plateau"),
+    "schedule.lr.every": whole(1),
+    "schedule.lr.patience": whole(0),
+    "schedule.lr.minimum": number(),
     "schedule.lam.kind": choice("power", "constant", "adaptive"),
     # inf is no bad base or minimum: the whole run is plain softmax (LambdaSchedule).
     "schedule.lam.base": ("a number >= 0", [-1, -INF, NAN, True, "1.0", None]),
@@ -118,7 +126,7 @@ CASES = [pytest.param(key, value, id=f"{key}={str(value)[:30]!r}") for key, (_, 
 # Keys that the default configuration lacks, and a choice that has them.
 HOMES = {
     **dict.fromkeys(("dataset.like", "dataset.test_images"), "dataset=synthetic"),
-    **dict.fromkeys(("dataset.folder", "dataset.stream"), "dataset=webface"),
+    **dict.fromkeys(("dataset.folder", "dataset.stream", "dataset.verify"), "dataset=webface"),
     "dataset.min_images": "dataset=lfw_dev",
     **dict.fromkeys(("loss.form", "loss.norm"), "loss=hinge"),
     **dict.fromkeys(("loss.margin", "loss.balance"), "loss=triplet"),

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from configs import ROOT, ConfigError, compose
-from configs.schema import UNUSED_BY, Lambda, Settings, Trainer
+from configs.schema import UNUSED_BY, UNUSED_BY_LR, Lambda, LearningRate, Settings, Trainer
 from configs.settings import from_file, identity, to_yaml
 from lsoftmax.engine.folder import identity_sha256
 from lsoftmax.engine.plan import TrainerOptions
@@ -31,6 +32,7 @@ def test_what_was_asked_is_data_network_loss_schedule_weights_and_seed(default: 
     del asked["dataset"]["check_integrity"]
     for name in ("accuracy", "rate"):  # of an adaptive lambda
         del asked["schedule"]["lam"][name]
+    asked["schedule"]["lr"] = {name: asked["schedule"]["lr"][name] for name in ("base", "milestones", "factor")}
     assert identity(default) == asked
 
 
@@ -55,6 +57,12 @@ def test_every_kind_of_lambda_says_what_it_takes_no_notice_of(kind: str) -> None
     assert set(UNUSED_BY[kind]) == {item.name for item in fields(Lambda)} - KEPT[kind]
 
 
+def test_a_rate_by_plateau_is_asked_with_its_own_keys() -> None:
+    asked = identity(compose(["schedule.lr.kind=plateau", "dataset.validation=100"]))["schedule"]["lr"]
+    assert asked.keys() == {item.name for item in fields(LearningRate)} - {"milestones"}
+    assert set(UNUSED_BY_LR["step"]) == asked.keys() - {"base", "factor"}
+
+
 def test_the_controllers_options_are_what_was_asked_of_an_adaptive_lambda() -> None:
     asked = [["schedule.lam.kind=adaptive", option] for option in ("seed=0", "schedule.lam.accuracy=0.8")]
     first, second = (identity(compose(options)) for options in asked)
@@ -67,18 +75,20 @@ RECORDS = [json.loads(path.read_text()) for path in (ROOT / "outputs" / "results
 def test_the_committed_runs_are_still_what_the_tables_and_figures_ask_for() -> None:
     """An option that comes in later must not change what an old run was."""
     profile, seeds = _plan.read_profile("small"), 1 + max(record["seed"] for record in RECORDS)
-    plans = [_plan.read_table(name) for name in ("2", "3", "4")]
+    plans = [_plan.read_table(name) for name in ("2", "3", "4", "5")]
     asked = [cell for plan in plans for cell in _plan.cells(plan, profile, seeds)]
     asked += _plan.figure_cells(_plan.read_figure("2"), profile, seeds)
     wanted = {identity_sha256(cell.identity) for cell in asked}
     assert len(RECORDS) >= 18 and {record["config_sha256"] for record in RECORDS} <= wanted
 
 
-def test_the_file_of_a_run_made_before_there_was_an_adaptive_lambda_can_be_read(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    text = to_yaml(compose())
-    path.write_text("".join(line for line in text.splitlines(True) if line.strip()[:5] not in ("accur", "rate:")))
-    assert path.read_text() != text and identity(from_file(path)) == identity(compose())
+@pytest.mark.parametrize("keys", [("lam", "accuracy", "rate"), ("lr", "kind", "every", "patience", "minimum")])
+def test_the_file_of_a_run_made_before_there_were_these_keys_can_be_read(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    older = yaml.safe_load(to_yaml(compose()))
+    for key in keys[1:]:
+        del older["schedule"][keys[0]][key]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
+    assert identity(from_file(tmp_path / "config.yaml")) == identity(compose())
 
 
 def test_every_setting_is_either_asked_or_outside(default: Settings) -> None:

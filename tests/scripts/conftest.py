@@ -46,7 +46,13 @@ def result(finished: Path) -> dict:
 def run_of(tmp_path: Path) -> Callable[..., Path]:
     """run_of(image_shape, mean, "loss=hinge", ...) -> the folder of a run whose network has seen nothing."""
 
-    def make(image_shape: tuple[int, int, int], mean: torch.Tensor, *options: str, num_classes: int = 4) -> Path:
+    def make(
+        image_shape: tuple[int, int, int],
+        mean: torch.Tensor,
+        *options: str,
+        num_classes: int = 4,
+        metadata: dict[str, Any] | None = None,
+    ) -> Path:
         run = tmp_path / "run"
         run.mkdir()
         settings = compose(["dataset=synthetic", "device=cpu", "trainer.eval_batch_size=3", *options])
@@ -56,7 +62,7 @@ def run_of(tmp_path: Path) -> Callable[..., Path]:
         criterion = losses.create(chosen.pop("name"), backbone.feature_size, num_classes, **chosen)
         if criterion.bias is not None:
             torch.nn.init.normal_(criterion.bias)
-        save_weights(run / "model.safetensors", backbone, criterion, mean, {})
+        save_weights(run / "model.safetensors", backbone, criterion, mean, metadata or {})
         (run / "config.yaml").write_text(to_yaml(settings))
         return run
 

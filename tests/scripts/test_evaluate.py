@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+from data.faces import Crop
 
 SMOKE = ["debug=smoke", "dataset.validation=100"]
 
@@ -110,3 +113,41 @@ def test_a_set_that_the_run_does_not_have_is_one_line(script, finished):
 def test_help_says_what_it_is_for(script):
     said = script("evaluate", "-h")
     assert said.code == 0 and "run=" in said.out and "weights=" in said.out
+
+
+@pytest.fixture(scope="module")
+def faces_root(tmp_path_factory):
+    """data_root with webface/, 1,010 people with two images each, all of them alike."""
+    root = tmp_path_factory.mktemp("root")
+    people = 1010
+    (root / "webface").mkdir()
+    np.save(root / "webface" / "images.npy", np.zeros((2 * people, 3, 112, 96), np.uint8))
+    np.save(root / "webface" / "labels.npy", np.repeat(np.arange(people), 2))
+    head = {"format": 1, "images": 2 * people, "identities": people, "classes": [f"P{k:04d}" for k in range(people)]}
+    (root / "webface" / "manifest.json").write_text(json.dumps(head | Crop().describe()))
+    return root
+
+
+@pytest.fixture
+def face_run(run_of, faces_root):
+    def make(*options, num_classes):
+        options = ["dataset=webface", "model=face_narrow", "model.width=0.0625", f"data_root={faces_root}", *options]
+        return run_of((3, 112, 96), torch.full((3, 1, 1), 127.5), *options, num_classes=num_classes)
+
+    return make
+
+
+def test_faces_have_no_images_to_validate_on(script, face_run):
+    said = script("evaluate", f"run={face_run('dataset.validation=20', num_classes=990)}", "set=val")
+    assert said.code == 2 and said.err.count("\n") == 1
+    assert "set=val: of faces people are held out, not images" in said.err
+
+
+def test_errors_of_a_thousand_classes_are_for_the_file(script, face_run, tmp_path):
+    out = tmp_path / "numbers.json"
+    said = script("evaluate", f"run={face_run('dataset.test_images=4', num_classes=1010)}", f"out={out}")
+    assert said.code == 0 and "errors of all 1,010 classes" in said.out and "P0000" not in said.out
+    numbers = json.loads(out.read_text())
+    assert numbers["confusion"] is None and len(numbers["class_error"]) == 1010
+    errors = [error for error in numbers["class_error"] if error is not None]  # one image of each of four people
+    assert len(errors) == 4 and sum(errors) / 4 == numbers["error"]

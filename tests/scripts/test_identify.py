@@ -106,3 +106,101 @@ def test_a_row_without_direction_is_one_line_that_names_the_files(script, files,
 def test_help_says_what_it_is_for(script):
     said = script("identify", "-h")
     assert said.code == 0 and "MegaFace" in said.out
+
+
+def devkits(folder):
+    return {path.name: json.loads(path.read_text()) for path in folder.glob("cmc_*.json")}
+
+
+def test_the_devkits_files_have_ranks_from_0_and_the_roc(script, files, tmp_path):
+    options = ["sizes=10,90", "far=0.01,0.1", "seed=3", "alg=lsoftmax-m4", f"out={tmp_path / 'out'}"]
+    assert script("identify", *files, *options).code == 0
+    found = devkits(tmp_path / "out")
+    assert found.keys() == {f"cmc_probes_distractors_lsoftmax-m4_{size}_3.json" for size in (10, 90)}
+    expected = identify(PROBES, IDS, DISTRACTORS, far=(0.01, 0.1))
+    whole = found["cmc_probes_distractors_lsoftmax-m4_90_3.json"]
+    assert whole["cmc"] == [list(range(91)), expected.cmc.tolist()] and whole["cmc"][1][-1] == 1
+    far, tar = whole["roc"]
+    assert far[0] == 0 and far == sorted(far) and tar == sorted(tar) and far[-1] <= 0.1
+    for rate in expected.tar_at_far.values():
+        assert tar[far.index(rate.realised_far)] == pytest.approx(rate.tar)
+
+
+def test_without_alg_the_devkits_files_are_not_written(script, files, tmp_path):
+    script("identify", *files, f"out={tmp_path / 'out'}")
+    assert devkits(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("options", [["alg=x"], ["alg=a/b", "out=x"], ["alg=", "out=x"]])
+def test_a_wrong_name_of_the_algorithm_is_one_line(script, files, options):
+    said = script("identify", *files, *options)
+    assert said.code == 2 and said.err.startswith("error: alg=") and said.err.count("\n") == 1
+
+
+@pytest.fixture
+def named(tmp_path):
+    """The same features with names, and a list of noise: the probes 2 and 7, the distractors 0, 1 and 40."""
+    np.savez(tmp_path / "probes.npz", embeddings=PROBES, ids=IDS, names=[f"p/{k}.png" for k in range(12)])
+    np.savez(tmp_path / "d.npz", embeddings=DISTRACTORS, names=[f"d/{k}.png_alg.bin" for k in range(90)])
+    noise = tmp_path / "noise.txt"
+    noise.write_text("p/2.png\np/7.png\nd/0.png\nd/1.png\nd/40.png_alg.bin\nnobody.png\n\n")
+    return [f"probes={tmp_path / 'probes.npz'}", f"distractors={tmp_path / 'd.npz'}", "suffix=_alg.bin"]
+
+
+def test_noise_is_left_out_beside_the_raw_numbers(script, named, tmp_path):
+    options = [f"noise={tmp_path / 'noise.txt'}", "sizes=10,90", "seed=none", "far=0.1", f"out={tmp_path / 'out'}"]
+    said = script("identify", *named, *options)
+    assert said.code == 0 and "noise: 2 probes and 3 distractors left out, of 6 names" in said.out
+    raw = script("identify", *named, "sizes=10,90", "seed=none", "far=0.1").out
+    assert said.out.startswith(raw)
+    clean = np.setdiff1d(np.arange(12), [2, 7])
+    of = np.setdiff1d(np.arange(90), [0, 1, 40])
+    expected = identify(PROBES[clean], IDS[clean], DISTRACTORS[of], sizes=[8, 87], far=(0.1,))
+    found = json.loads((tmp_path / "out" / "identification.json").read_text())
+    assert [entry["distractors"] for entry in found["sets"]] == [10, 90] and found["trials"] == 24
+    refined = found["without_noise"]
+    assert refined["trials"] == expected[87].trials
+    for entry, result in zip(refined["sets"], expected.values(), strict=True):
+        assert entry["distractors"] == result.distractors and entry["rank"]["1"] == result.rank[1]
+
+
+def test_a_shuffled_set_without_noise_is_the_same_set_without_it(script, named, tmp_path):
+    import torch
+
+    script("identify", *named, f"noise={tmp_path / 'noise.txt'}", "sizes=30", "seed=5", f"out={tmp_path / 'out'}")
+    order = torch.randperm(90, generator=torch.Generator().manual_seed(5)).numpy()[:30]
+    of = order[~np.isin(order, [0, 1, 40])]
+    clean = np.setdiff1d(np.arange(12), [2, 7])
+    [entry] = json.loads((tmp_path / "out" / "identification.json").read_text())["without_noise"]["sets"]
+    expected = identify(PROBES[clean], IDS[clean], DISTRACTORS[of])
+    assert (entry["distractors"], entry["rank"]["1"]) == (len(of), expected.rank[1])
+
+
+@pytest.mark.parametrize(
+    ("listed", "part"),
+    [
+        (None, "noise.txt: cannot be read"),
+        ("".join(f"d/{k}.png\n" for k in range(90)), "no distractor is left"),
+        ("".join(f"p/{k}.png\n" for k in range(1, 12)), "no identity has two probes"),
+    ],
+)
+def test_noise_that_cannot_be_is_one_line(script, named, tmp_path, listed, part):
+    (tmp_path / "noise.txt").unlink()
+    if listed:
+        (tmp_path / "noise.txt").write_text(listed)
+    said = script("identify", *named, f"noise={tmp_path / 'noise.txt'}")
+    assert said.code == 2 and part in said.err and said.err.count("\n") == 1
+
+
+def test_features_without_names_have_no_noise(script, tmp_path, files):
+    (tmp_path / "noise.txt").write_text("a\n")
+    said = script("identify", *files, f"noise={tmp_path / 'noise.txt'}")
+    assert said.code == 2 and "needs features with names" in said.err
+
+
+def test_refined_features_are_told_by_their_width(script, tmp_path):
+    wide = RNG.normal(size=(20, 513)).astype(np.float32)
+    np.savez(tmp_path / "p.npz", embeddings=wide[:4], ids=[0, 0, 1, 1])
+    np.save(tmp_path / "d.npy", wide[4:])
+    said = script("identify", f"probes={tmp_path / 'p.npz'}", f"distractors={tmp_path / 'd.npy'}")
+    assert said.code == 0 and said.out.startswith("note: 513 numbers")

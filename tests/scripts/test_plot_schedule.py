@@ -35,3 +35,8 @@ def test_a_wrong_option_is_one_line(script, tmp_path):
 def test_an_adaptive_lambda_has_no_curve_before_the_run(script, tmp_path):
     said = script("plot_schedule", "schedule.lam.kind=adaptive", f"out={tmp_path / 's.png'}")
     assert said.code == 2 and "schedule.lam.kind=adaptive" in said.err and "plot_run.py" in said.err
+
+
+def test_a_rate_by_plateau_has_no_curve_before_the_run(script, tmp_path):
+    said = script("plot_schedule", "schedule.lr.kind=plateau", "dataset.validation=9", f"out={tmp_path / 's.png'}")
+    assert said.code == 2 and "schedule.lr.kind=plateau" in said.err and "plot_run.py" in said.err

@@ -159,7 +159,7 @@ def test_every_row_of_a_study_composes(study, monkeypatch):
 
 def test_a_study_compares_with_one_of_its_rows(study):
     assert study["baseline"] in {row["label"] for row in study["rows"]}
-    assert study["metric"] in _studies.METRICS and study["seeds"] >= 1
+    assert study["metric"] in _studies.HEADS and study["seeds"] >= 1
 
 
 def test_who_chooses_has_validation_images_and_who_tests_has_none(study, monkeypatch):

@@ -15,7 +15,7 @@ from data.faces.catalogue import Catalogue
 from data.faces.copies import nearest_copy
 from data.faces.detector import Detector
 from data.faces.image_file import ImageFile
-from data.faces.overlap import FACESCRUB42, HN16, PRESUMED_LABELS, SF3, UNION19, excluded
+from data.faces.overlap import FACESCRUB42, HN16, HN17, PRESUMED_LABELS, SF3, UNION19, excluded
 from data.faces.selection import select
 from lsoftmax.errors import UserError
 
@@ -23,8 +23,9 @@ from lsoftmax.errors import UserError
 
 
 def test_the_built_in_lists_have_the_published_sizes_and_nest() -> None:
-    assert [len(set(names)) for names in (SF3, HN16, UNION19, FACESCRUB42)] == [3, 16, 19, 42]
-    assert set(SF3) < set(HN16) < set(UNION19)
+    assert [len(set(names)) for names in (SF3, HN16, HN17, UNION19, FACESCRUB42)] == [3, 16, 17, 19, 42]
+    assert set(SF3) < set(HN16) < set(UNION19) == {*HN16, *HN17}
+    assert set(HN16) - set(HN17) == {"0454042", "0706787"}  # said of the list alone, not of its details
     assert all(len(name) == 7 and name.isdigit() for name in (*UNION19, *FACESCRUB42))
     assert set(PRESUMED_LABELS) == set(UNION19) - set(SF3)
 

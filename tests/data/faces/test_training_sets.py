@@ -47,14 +47,14 @@ def people_of(image_set: data.ImageSet) -> set[str]:
 def test_without_validation_everybody_is_trained_on(root: Path) -> None:
     splits = load(root)
     assert splits.train.num_classes == PEOPLE and len(people_of(splits.train)) == PEOPLE
-    assert splits.val is None and splits.verification is None
+    assert splits.val is None and splits.pairs == ()
     assert isinstance(splits.train, MappedSet)  # not read
 
 
 @pytest.mark.parametrize("validation", [0, 20, 30])
 def test_labels_belong_to_their_images(root: Path, validation: int) -> None:
     splits = load(root, validation=validation)
-    for part in (splits.train, splits.test, *([splits.verification.images] if splits.verification else [])):
+    for part in (splits.train, splits.test, *(pairs.images for pairs in splits.pairs)):
         assert [part.class_names[label] for label in part.labels] == [f"p{n}" for n in part.images[:, 0, 0, 1].tolist()]
 
 
@@ -75,7 +75,7 @@ def test_a_smaller_test_lies_inside_a_larger_one(root: Path) -> None:
 
 def test_people_held_out_are_no_classes(root: Path) -> None:
     splits = load(root, validation=20)
-    held_out = people_of(splits.verification.images)
+    held_out = people_of(splits.held_out.images)
     assert len(held_out) == 20 and splits.train.num_classes == PEOPLE - 20
     assert not held_out & set(splits.train.class_names)
     assert people_of(splits.train) == set(splits.train.class_names)
@@ -83,12 +83,12 @@ def test_people_held_out_are_no_classes(root: Path) -> None:
 
 def test_the_same_people_are_held_out_every_time(root: Path) -> None:
     assert load(root, validation=20).sha256() == load(root, validation=20).sha256()
-    few, many = (set(load(root, validation=n).verification.images.class_names) for n in (20, 30))
+    few, many = (set(load(root, validation=n).held_out.images.class_names) for n in (20, 30))
     assert few < many
 
 
 def test_pairs_are_what_they_say_and_folds_share_nobody(root: Path) -> None:
-    pairs = load(root, validation=23).verification
+    pairs = load(root, validation=23).held_out
     left, right = pairs.images.labels[pairs.left], pairs.images.labels[pairs.right]
     assert torch.equal(left == right, pairs.same) and (pairs.left != pairs.right).all()
     assert pairs.same.sum() * 2 == len(pairs.same)
@@ -101,7 +101,7 @@ def test_pairs_are_what_they_say_and_folds_share_nobody(root: Path) -> None:
 
 
 def test_every_image_of_a_person_is_in_a_matched_pair(root: Path) -> None:
-    pairs = load(root, validation=20).verification
+    pairs = load(root, validation=20).held_out
     assert set(pairs.left[pairs.same].tolist()) | set(pairs.right[pairs.same].tolist()) == set(range(len(pairs.images)))
     assert pairs_of(pairs.images, "x").left.tolist() == pairs.left.tolist()
 
@@ -174,7 +174,7 @@ def test_people_with_two_images_are_trained_on(lfw: Path) -> None:
 
 
 def test_pairs_name_their_images(lfw: Path, face: Callable[..., bytes]) -> None:
-    pairs = data.load("lfw_dev", lfw).verification
+    [pairs] = data.load("lfw_dev", lfw).verification
     assert (pairs.name, pairs.same.tolist(), pairs.tune[2].tolist()) == (
         "pairsDevTest",
         [True, False],
@@ -226,6 +226,6 @@ def test_the_real_view_1_has_its_published_counts() -> None:
     if not (root / "lfw").is_dir():
         pytest.skip("needs LFW: set LSOFTMAX_DATA to a folder that holds it")
     splits = data.load("lfw_dev", root)
-    pairs = splits.verification
+    [pairs] = splits.verification
     assert (splits.train.num_classes, len(splits.train) + len(splits.test)) == (1184, 6671)
     assert (len(pairs.same), int(pairs.same.sum()), len(pairs.tune[0]), len(pairs.images)) == (1000, 500, 2200, 4992)

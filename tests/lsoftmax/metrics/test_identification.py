@@ -227,3 +227,32 @@ def test_the_running_top_keeps_the_largest(seed):
 def test_a_limit_that_would_keep_too_many_scores_is_refused():
     with pytest.raises(ValueError, match="take a smaller limit or fewer distractors"):
         RunningTop(2**22 + 1, like=torch.zeros(0))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_roc_is_that_of_the_plain_loops(seed):
+    """Up to the largest limit: at each distinct score of an impostor, whoever scores higher is accepted."""
+    random = np.random.default_rng(seed)
+    probes, distractors = random.integers(-2, 3, (9, 3)) + 0.25, random.integers(-2, 3, (40, 3)) + 0.25
+    found = identify(probes, np.arange(9) // 3, distractors, far=(0.05, 0.3))
+    impostors = (unit(probes) @ unit(distractors).T).ravel()
+    among = unit(probes) @ unit(probes).T
+    genuine = np.array([among[i, j] for i in range(9) for j in range(i) if i // 3 == j // 3])
+    far, tar = [], []
+    for threshold in np.unique(impostors.round(12))[::-1]:
+        far.append((impostors > threshold + 1e-11).mean())
+        tar.append((genuine > threshold + 1e-11).mean())
+    points = [(f, t) for f, t in zip(far, tar, strict=True) if f <= 0.3]
+    curve = [tuple(point) for point in found.roc.T.tolist()]
+    assert {tuple(np.round(p, 9)) for p in points} <= {tuple(np.round(p, 9)) for p in curve}
+    assert curve == sorted(curve) and curve[-1][0] <= 0.3
+
+
+def test_a_long_roc_is_thinned_but_keeps_what_was_asked_for():
+    random = np.random.default_rng(0)
+    limits = (1e-4, 3e-3, 0.1)
+    found = identify(random.normal(size=(40, 5)), np.arange(40) // 4, random.normal(size=(2000, 5)), far=limits)
+    assert found.roc.shape[1] < 1010 and found.roc[0, 0] == 0
+    for tar, realised in found.tar_at_far.values():
+        where = (found.roc[0] == realised).nonzero().item()
+        assert found.roc[1, where] == pytest.approx(tar, abs=1e-12)

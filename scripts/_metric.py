@@ -1,0 +1,86 @@
+"""What the numbers of a table are, read from the record of a run."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from scripts._records import Record
+
+
+class Metric(ABC):
+    """A percentage over tests that a run gets right or wrong, one by one."""
+
+    better: str  # lower or higher
+    meaning: str  # what a reader of the table should know of the number
+    tests: str  # what is tested
+
+    @abstractmethod
+    def value(self, run: Record) -> float | None:
+        """In percent; None of a run that has none."""
+
+    @abstractmethod
+    def wrong(self, run: Record) -> list[int] | None:
+        """Which tests went wrong; None where there is no value."""
+
+    @abstractmethod
+    def count(self, run: Record) -> int:
+        """The number of tests."""
+
+
+class TestError(Metric):
+    better, tests = "lower", "images"
+    meaning = "Test error of the last step in percent"
+
+    def value(self, run: Record) -> float | None:
+        error: float | None = run["test_error"]
+        return error
+
+    def wrong(self, run: Record) -> list[int] | None:
+        wrong: list[int] | None = run["wrong"]
+        return wrong
+
+    def count(self, run: Record) -> int:
+        return int(run["test_images"])
+
+
+class ValidationError(TestError):
+    """To choose by. Which images went wrong is not kept."""
+
+    meaning = "Error on validation images at the last step in percent"
+
+    def value(self, run: Record) -> float | None:
+        error: float | None = run["val_error"]
+        return error
+
+    def wrong(self, run: Record) -> list[int] | None:
+        return None
+
+
+class VerificationAccuracy(Metric):
+    """Of the first set of pairs that is for reporting."""
+
+    better, tests = "higher", "pairs"
+    meaning = "Share of the pairs that the last step's network judges rightly, in percent"
+
+    def value(self, run: Record) -> float | None:
+        pairs = _reported(run)
+        return None if pairs is None else 100 * float(pairs["accuracy"])
+
+    def wrong(self, run: Record) -> list[int] | None:
+        pairs = _reported(run)
+        return None if pairs is None else list(pairs["wrong_pairs"])
+
+    def count(self, run: Record) -> int:
+        pairs = _reported(run)
+        return 0 if pairs is None else int(pairs["pairs"])
+
+
+def _reported(run: Record) -> dict[str, Any] | None:
+    """People held out are to choose by."""
+    return next((pairs for name, pairs in (run["verification"] or {}).items() if name != "held_out"), None)
+
+
+METRICS: dict[str, Metric] = {
+    "test_error": TestError(),
+    "val_error": ValidationError(),
+    "verification": VerificationAccuracy(),
+}
