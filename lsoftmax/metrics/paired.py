@@ -31,13 +31,28 @@ def paired_difference(first: Tensor, second: Tensor, *, resamples: int = 2000, s
             f"need (S, N) and (S', N) with the same images, got {tuple(first.shape)}, {tuple(second.shape)}"
         )
     generator = torch.Generator().manual_seed(seed)
-    images = first.shape[1]
-    rates_first, rates_second = first.double(), second.double()
-    differences = torch.empty(resamples, dtype=torch.float64)
-    for index in range(resamples):
-        a = rates_first[torch.randint(len(first), (len(first),), generator=generator)].mean(dim=0)
-        b = rates_second[torch.randint(len(second), (len(second),), generator=generator)].mean(dim=0)
-        drawn = torch.randint(images, (images,), generator=generator)
-        differences[index] = (a - b)[drawn].mean()
-    low, high = torch.quantile(differences, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return PairedDifference(100 * float(rates_first.mean() - rates_second.mean()), 100 * low, 100 * high)
+    runs, images = len(first), first.shape[1]
+    # Images that every run judges alike are one kind, and drawing images is drawing how many there are of each kind.
+    kinds, counts = torch.unique(torch.cat([first, second]).T, dim=0, return_counts=True)
+    errors = _multinomial(counts, resamples, generator) @ kinds.double() / images  # (resamples, S + S')
+    a = _draw_seeds(errors[:, :runs], generator)
+    b = _draw_seeds(errors[:, runs:], generator)
+    low, high = torch.quantile(a - b, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    difference = float(first.double().mean() - second.double().mean())
+    return PairedDifference(100 * difference, 100 * low, 100 * high)
+
+
+def _multinomial(counts: Tensor, resamples: int, generator: torch.Generator) -> Tensor:
+    """(resamples, K) of so many things drawn with replacement: how many of each kind. One binomial after another."""
+    left = torch.full((resamples,), float(counts.sum()), dtype=torch.float64)
+    remaining = counts.flip(0).cumsum(0).flip(0).double()
+    drawn = []
+    for share in (counts / remaining).tolist():
+        drawn.append(torch.binomial(left, torch.full_like(left, share), generator=generator))
+        left = left - drawn[-1]
+    return torch.stack(drawn, dim=1)
+
+
+def _draw_seeds(errors: Tensor, generator: torch.Generator) -> Tensor:
+    """(R, S) -> (R,): each row's mean over S of its entries, drawn with replacement."""
+    return errors.gather(1, torch.randint(errors.shape[1], errors.shape, generator=generator)).mean(dim=1)
