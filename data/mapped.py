@@ -38,9 +38,9 @@ class MappedSet(ImageSet):
         """Of the images."""
         return len(self) * int(np.prod(self.image_shape))
 
-    def gather(self, positions: Tensor, *, pinned: bool = False) -> Tensor:
-        """(K, C, H, W) uint8, the images at `positions` (K,) of this set; in page-locked memory if `pinned`."""
-        images = torch.empty((len(positions), *self.image_shape), dtype=torch.uint8, pin_memory=pinned)
+    def gather(self, positions: Tensor, out: Tensor | None = None) -> Tensor:
+        """(K, C, H, W) uint8, the images at `positions` (K,) of this set; in `out` if it is given."""
+        images = torch.empty((len(positions), *self.image_shape), dtype=torch.uint8) if out is None else out
         # Straight into place, and without the interpreter's lock; "clip" as "raise" would go through a second copy.
         np.take(self.source, self.rows[positions].numpy(), axis=0, out=images.numpy(), mode="clip")
         return images

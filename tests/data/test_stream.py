@@ -1,5 +1,7 @@
 """Sets in files: the same batches as on the device, and only the rows that are asked for."""
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 
 from data import DeviceLoader, ImageSet, MappedSet, StreamLoader, in_order, stream_in_order
 from data.split import take_balanced
+from data.stream import AHEAD
 
 MEAN = torch.tensor([10.0, 20.0, 30.0]).view(3, 1, 1)
 ROWS = torch.tensor([3, 0, 7, 8, 9, 12, 15, 16, 17, 28, 29])
@@ -85,3 +88,50 @@ def test_a_pass_in_order_is_that_of_the_set_on_the_device(
     ]
     for one, other in zip(*passes, strict=True):
         assert all(map(torch.equal, one, other))
+
+
+@pytest.mark.parametrize("steps", [range(40), (0, 1, 7, 8, 3, 4, 5, 5, 30)])
+def test_batches_that_were_handed_out_are_not_written_to(mapped: MappedSet, steps: Sequence[int]) -> None:
+    """The memory that images are read to is used again."""
+    loader = StreamLoader(mapped, 3, seed=0, mean=MEAN)
+    handed = [(step, *loader.batch(step)) for step in steps]
+    for step, images, labels in handed:
+        again = StreamLoader(mapped, 3, seed=0, mean=MEAN).batch(step)
+        assert torch.equal(images, again[0]) and torch.equal(labels, again[1])
+
+
+def test_a_stream_reads_into_so_many_pieces_of_memory_and_no_more(
+    mapped: MappedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gather, seen = MappedSet.gather, set()
+
+    def watched(self: MappedSet, positions: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        seen.add(out.data_ptr())
+        return gather(self, positions, out)
+
+    monkeypatch.setattr(MappedSet, "gather", watched)
+    loader = StreamLoader(mapped, 4, seed=0, mean=MEAN)
+    for step in range(30):
+        loader.batch(step)
+    for _, coming in loader._reading:
+        coming.result()
+    assert len(seen) == AHEAD + 1
+    seen.clear()
+    assert len(list(stream_in_order(mapped, 2, mean=MEAN))) == 6 and len(seen) == 2
+
+
+def test_a_jump_waits_for_what_is_being_read_into_the_memory(
+    mapped: MappedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gather = MappedSet.gather
+
+    def slow(self: MappedSet, positions: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.01)
+        return gather(self, positions, out)
+
+    expected = [StreamLoader(mapped, 4, seed=0, mean=MEAN).batch(step) for step in (50, 51)]
+    monkeypatch.setattr(MappedSet, "gather", slow)
+    loader = StreamLoader(mapped, 4, seed=0, mean=MEAN)
+    loader.batch(0)  # steps 1 .. 4 are being read
+    for step, batch in zip((50, 51), expected, strict=True):
+        assert all(map(torch.equal, loader.batch(step), batch))
