@@ -46,7 +46,7 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     """Train to the last step; the result, as result.json has it."""
     from assemble import facts, load_data, make_trainer, verification
     from data import training_mean
-    from lsoftmax.engine.device import choose_device, set_determinism
+    from lsoftmax.engine.device import choose_device, keep_freed_memory, set_determinism
     from lsoftmax.engine.divergence import Diverged
     from lsoftmax.engine.files import write_text
     from lsoftmax.engine.log import RunLog
@@ -55,6 +55,7 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     from lsoftmax.engine.weights import save_weights
 
     device = choose_device(settings.device)
+    keep_freed_memory()
     set_determinism(settings.trainer.deterministic)
     splits = load_data(settings)
     mean = training_mean(splits.train.chunks(), settings.dataset.mean)

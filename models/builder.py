@@ -10,7 +10,7 @@ from torch import nn
 
 from models.checks import check_choice, check_counts
 from models.initialization import initialize
-from models.layers import cascade, feature_end
+from models.layers import MaxPool, cascade, feature_end
 from models.maps import last_map, smallest_side
 from models.table1 import POOLS, Column
 from models.variant import variant
@@ -77,7 +77,7 @@ def _layers(column: Column, channels: int, size: Sequence[int], pooling: str) ->
         stride = column.stride if group == "conv0" else 1
         layers[group] = cascade(channels, filters, kernel, convs, stride=stride, activation=column.activation)
         if group in POOLS:
-            layers[POOLS[group]] = nn.MaxPool2d(kernel_size=2, stride=2, ceil_mode=pooling == "ceil")
+            layers[POOLS[group]] = MaxPool(ceil_mode=pooling == "ceil")
         channels = filters
     height, width = last_map(size, column, pooling=pooling)
     layers["flatten"] = nn.Flatten()

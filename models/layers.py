@@ -2,7 +2,36 @@
 
 from collections import OrderedDict
 
-from torch import nn
+from torch import Tensor, nn
+
+from models.fused import fits, max_pool, normalize_activate
+
+
+class Unit(nn.Sequential):
+    """Convolution, batch normalisation, activation: conv, bn, activation."""
+
+    conv: nn.Conv2d
+    bn: nn.BatchNorm2d
+    activation: nn.PReLU | nn.ReLU
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.conv(images)
+        if self.training and isinstance(self.activation, nn.PReLU) and fits(maps):
+            return normalize_activate(maps, self.bn, self.activation.weight)
+        return self.activation(self.bn(maps))  # type: ignore[no-any-return]
+
+
+class MaxPool(nn.MaxPool2d):
+    """2 x 2, stride 2."""
+
+    def __init__(self, *, ceil_mode: bool) -> None:
+        super().__init__(kernel_size=2, stride=2, ceil_mode=ceil_mode)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        even = maps.shape[2] % 2 == 0 and maps.shape[3] % 2 == 0
+        if self.training and even and fits(maps):
+            return max_pool(maps)
+        return super().forward(maps)  # type: ignore[no-any-return]
 
 
 def cascade(channels: int, filters: int, kernel: int, convs: int, *, stride: int, activation: str) -> nn.Sequential:
@@ -20,9 +49,9 @@ def feature_end(features: int, *, after_fc: str, activation: str) -> nn.Sequenti
     return nn.Sequential(end)
 
 
-def _unit(channels: int, filters: int, kernel: int, stride: int, activation: str) -> nn.Sequential:
+def _unit(channels: int, filters: int, kernel: int, stride: int, activation: str) -> Unit:
     # The bias does nothing before a batch normalisation; the authors' networks have it, and so their parameter counts.
-    return nn.Sequential(
+    return Unit(
         OrderedDict(
             conv=nn.Conv2d(channels, filters, kernel, stride=stride, padding=kernel // 2),
             bn=nn.BatchNorm2d(filters),  # torch's eps and momentum are those of the authors' BN layer
