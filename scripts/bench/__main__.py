@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 def items() -> dict[str, Callable[[float], Iterator[Row]]]:
     """By name; torch is imported here, after the options were checked."""
-    from scripts.bench import head, step
+    from scripts.bench import curves, head, step
 
     return {
         "head": head.time_of_head,
@@ -30,6 +30,7 @@ def items() -> dict[str, Callable[[float], Iterator[Row]]]:
         "data_path": step.data_path,
         "evaluation": step.evaluation,
         "start_up": step.start_up,
+        "loss_curves": curves.loss_curves,
     }
 
 
