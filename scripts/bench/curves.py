@@ -2,19 +2,15 @@
 
 import statistics
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from assemble import load_data, make_trainer
-from configs.settings import compose
-from data import training_mean
-from lsoftmax.engine.device import choose_device, keep_freed_memory, set_determinism
+from scripts.bench.runs import trainer_of
 
 STEPS, WINDOW = 300, 50
 RUN = ["dataset=cifar10", "data_download=false", "dataset.train_images=5000", "model.width=0.25", "loss.m=4"]
-RUN += [f"schedule.steps={STEPS}", "schedule.batch_size=128", "schedule.lr.milestones=[]"]
+RUN += [f"schedule.steps={STEPS}", "schedule.batch_size=64", "schedule.lr.milestones=[]"]
 
 
 def loss_curves(seconds: float) -> Iterator[dict[str, Any]]:
@@ -33,19 +29,13 @@ def loss_curves(seconds: float) -> Iterator[dict[str, Any]]:
 
 def losses(overrides: list[str]) -> list[float]:
     """The training loss of every step."""
-    settings = compose([*RUN, *overrides])
-    device = choose_device(settings.device)
-    keep_freed_memory()
-    set_determinism(settings.trainer.deterministic)
-    splits = load_data(settings)
-    mean = training_mean(splits.train.chunks(), settings.dataset.mean)
-    trainer = make_trainer(settings, splits, mean, device, Path("never written"))
+    trainer = trainer_of([*RUN, *overrides])
     seen: list[torch.Tensor] = []
     watch = trainer.guard.watch
 
-    def keep(step: int, loss: torch.Tensor, norm: torch.Tensor) -> None:
+    def keep(step: int, loss: torch.Tensor, gradient_norm: torch.Tensor) -> None:
         seen.append(loss.detach())
-        watch(step, loss, norm)
+        watch(step, loss, gradient_norm)
 
     trainer.guard.watch = keep  # type: ignore[method-assign]  # the one place that sees every step's loss
     for _ in range(STEPS):

@@ -1,11 +1,13 @@
 """A device that is not here is an error; what makes numbers repeatable is set."""
 
 import os
+import platform
+import resource
 
 import pytest
 import torch
 
-from lsoftmax.engine.device import choose_device, describe, set_determinism
+from lsoftmax.engine.device import choose_device, describe, keep_freed_memory, set_determinism
 from lsoftmax.errors import UserError
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without cuda")
@@ -70,3 +72,15 @@ def test_the_choice_of_the_user_for_cublas_stands(monkeypatch):
 
 def test_a_cpu_has_a_name():
     assert describe(torch.device("cpu"))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a matter of glibc")
+def test_freed_memory_is_not_asked_for_again():
+    def page_faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(2**24)  # 64 MiB, 16,384 pages: more than glibc would keep by itself
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    keep_freed_memory()
+    page_faults()
+    assert page_faults() < 1000

@@ -1,0 +1,69 @@
+"""A trainer as `train.py` makes it, and what a run costs beside its bare step."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from assemble import load_data, make_trainer
+from configs.settings import compose
+from data import training_mean
+from lsoftmax.engine.device import choose_device, keep_freed_memory, set_determinism
+from lsoftmax.engine.log import RunLog
+from lsoftmax.engine.signals import StopRequest
+from lsoftmax.engine.trainer import Trainer
+from scripts.bench.measure import interleaved
+
+BLOCK = 50  # steps: one logged step in each
+RUN = ["dataset=cifar10", "data_download=false", "model.width=0.25", "loss.m=4", "schedule.batch_size=128"]
+RUN += ["trainer=fast", f"trainer.log_every={BLOCK}", "trainer.eval_every=1000000", "trainer.checkpoint_every=1000000"]
+
+
+def trainer_of(overrides: list[str]) -> Trainer:
+    """At step 0; it writes no checkpoint unless it is told to."""
+    settings = compose(overrides)
+    device = choose_device(settings.device)
+    keep_freed_memory()
+    set_determinism(settings.trainer.deterministic)
+    splits = load_data(settings)
+    mean = training_mean(splits.train.chunks(), settings.dataset.mean)
+    return make_trainer(settings, splits, mean, device, Path("never written"))
+
+
+def end_to_end(seconds: float) -> Iterator[dict[str, Any]]:
+    """Steps as `train.py` takes them, data, watch and log included, beside the bare compiled step on a fixed batch."""
+    trainer = trainer_of(RUN)
+    images, labels = trainer.loader.batch(0)
+    images = images.contiguous(memory_format=torch.channels_last)
+    stop = StopRequest()
+
+    def bare() -> None:
+        for _ in range(BLOCK):
+            with torch.autocast(trainer.device.type, dtype=torch.bfloat16):
+                loss = trainer.criterion(trainer.features(images), labels)
+            trainer.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            trainer.optimizer.step()
+
+    with tempfile.TemporaryDirectory() as folder, RunLog(Path(folder), 0, trainer.plan.steps, quiet=True) as log:
+
+        def whole() -> None:
+            for _ in range(BLOCK):
+                trainer._measure(log, stop)
+                trainer._step()
+                log.tick(trainer.progress.step)
+
+        median = interleaved({"bare": bare, "train.py": whole}, seconds, least=3)
+    pass_ = interleaved({"test": lambda: trainer.evaluate("test", stop)}, seconds, least=3)["test"]
+    batch = trainer.plan.batch_size
+    yield {
+        "network": "cifar10 x 0.25",
+        "bare images/s": round(BLOCK * batch / median["bare"]),
+        "train.py images/s": round(BLOCK * batch / median["train.py"]),
+        "ratio": round(median["bare"] / median["train.py"], 3),
+        "target": 0.97,
+        "evaluation s": round(pass_, 2),
+        "evaluation, in steps": round(pass_ / (median["train.py"] / BLOCK), 1),
+    }

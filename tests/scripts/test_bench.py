@@ -1,0 +1,23 @@
+"""What a benchmark can tell beside times: that the fast trainer learns as the default one does."""
+
+import pytest
+import torch
+
+from scripts.bench import curves
+
+
+def test_distance_is_the_largest_relative_difference_of_the_smoothed_curves():
+    flat = [2.0] * curves.STEPS
+    raised = [3.0 if step >= curves.STEPS - curves.WINDOW else 2.0 for step in range(curves.STEPS)]
+    assert curves.distance(flat, flat) == 0
+    assert curves.distance(raised, flat) == 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_the_fast_trainer_learns_real_images_as_the_default_one_does():
+    try:
+        fp32, fast, noise = (curves.losses(o) for o in (["seed=0"], ["seed=0", "trainer=fast"], ["seed=1"]))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert curves.distance(fast, fp32) <= curves.distance(noise, fp32)
