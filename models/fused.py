@@ -1,6 +1,6 @@
 """Batch normalisation with PReLU, and 2 x 2 max pooling, for compiled training on a CPU: the same functions, faster.
 
-What the compiler makes of the stock operators costs half as much as the convolutions: sums that wait for one another,
+What the compiler makes of the stock operators costs over half as much as the convolutions: sums that wait for one another,
 values written only to be read again, a pool whose gradient is scattered number by number. Here each pass over the maps
 is one loop over whole vectors. Maps lie in memory channels last, as (N, H, W, C).
 

@@ -52,7 +52,7 @@ def draw_traces(ways: dict[str, Record], metric: str) -> Figure:
     for panel in axes.flat:
         panel.grid(axis="y")
         panel.set_axisbelow(True)
-    figure.legend(*error.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    lam.legend(*error.get_legend_handles_labels(), loc="lower left")  # the colours are those of all panels
     return figure
 
 
