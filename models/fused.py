@@ -1,8 +1,8 @@
 """Batch normalisation with PReLU, and 2 x 2 max pooling, for compiled training on a CPU: the same functions, faster.
 
-What the compiler makes of the stock operators costs over half as much as the convolutions: sums that wait for one another,
-values written only to be read again, a pool whose gradient is scattered number by number. Here each pass over the maps
-is one loop over whole vectors. Maps lie in memory channels last, as (N, H, W, C).
+What the compiler makes of the stock operators costs over half as much as the convolutions: sums that wait for one
+another, values written only to be read again, a pool whose gradient is scattered number by number. Here each pass over
+the maps is one loop over whole vectors. Maps lie in memory channels last, as (N, H, W, C).
 
 The mathematics is that of nn.BatchNorm2d, nn.PReLU and nn.MaxPool2d; statistics and sums are float32, and a value is
 rounded once, at the end. With s = weight / sqrt(var + eps), z = s (x - mean) + bias, M the pixels of a channel, and
