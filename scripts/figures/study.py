@@ -19,7 +19,9 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
     """(name, figure) of what the study's file asks for, those that have runs; one for each problem."""
     for problem in [column["label"] for column in study["columns"]]:
         runs = {row["label"]: results.get((row["label"], problem, "best"), []) for row in study["rows"]}
-        if ways := {way: runs[way][0] for way in study.get("traces", []) if runs[way]}:
+        # A record of the small tables may be older than the trace.
+        traced = {way: next((run for run in there if run.get("trace")), None) for way, there in runs.items()}
+        if ways := {way: run for way in study.get("traces", []) if (run := traced[way])}:
             yield f"traces_{problem}", draw_traces(ways, study["metric"])
         if "over" in study and any(runs.values()):
             lines: dict[str, dict[float, list[float]]] = {}
@@ -34,7 +36,7 @@ def draw_traces(ways: dict[str, Record], metric: str) -> Figure:
     figure, axes = style.panels(2, 2, style.PAGE, 4.6, sharex=True)
     (error, lam), (angle, norm) = axes
     for color, (way, run) in zip(COLORS, ways.items(), strict=False):
-        curve, trace = run["curve"], run.get("trace") or []
+        curve, trace = run["curve"], run["trace"]
         steps = [line["step"] for line in trace]
         error.plot(steps, [line[metric] for line in trace], color=color, label=way)
         error.plot(

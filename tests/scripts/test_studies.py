@@ -121,6 +121,13 @@ def test_the_traces_of_a_problem_that_was_run_are_drawn(drawn, results):
     assert files.keys() == {"ways_traces_digits"} and files["ways_traces_digits"].with_suffix(".svg").exists()
 
 
+def test_runs_from_before_there_was_a_trace_are_not_drawn(drawn, results):
+    for runs in results.values():
+        for run in runs:
+            del run["trace"]
+    assert drawn({**STUDY, "traces": ["softmax", "margin"]}, results) == {}
+
+
 def test_errors_over_a_setting_are_drawn_line_by_line(drawn, results, monkeypatch):
     from scripts.figures import study as figures
 
