@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+from data.faces.hold_out import HELD_OUT
 from scripts._records import Record
 
 
@@ -76,7 +77,7 @@ class VerificationAccuracy(Metric):
 
 def _reported(run: Record) -> dict[str, Any] | None:
     """People held out are to choose by."""
-    return next((pairs for name, pairs in (run["verification"] or {}).items() if name != "held_out"), None)
+    return next((pairs for name, pairs in (run["verification"] or {}).items() if name != HELD_OUT), None)
 
 
 METRICS: dict[str, Metric] = {

@@ -96,15 +96,8 @@ def _once(overrides: Sequence[str]) -> list[str]:
 
 
 def figure_cells(plan: dict[str, Any], profile: dict[str, list[str]], seeds: int) -> list[Cell]:
-    """Every run of the figure, in the recipe `best`; none if it is drawn from formulas."""
+    """Every run of the figure or study, in the recipe `best`; none if it is drawn from formulas."""
     return list(cells(plan, profile, seeds, ("best",))) if "rows" in plan else []
-
-
-def study_cells(plan: dict[str, Any], profile: dict[str, list[str]], seeds: int) -> list[Cell]:
-    """Every run of the study. A row that names `columns` is run in those alone."""
-    everywhere = [column["label"] for column in plan["columns"]]
-    within = {row["label"]: row.get("columns", everywhere) for row in plan["rows"]}
-    return [cell for cell in cells(plan, profile, seeds, ("best",)) if cell.column in within[cell.row]]
 
 
 def _of(profile: dict[str, list[str]], column: dict[str, Any]) -> list[str]:

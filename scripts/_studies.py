@@ -119,9 +119,8 @@ def comma_separated(study: dict[str, Any], results: Results) -> str:
 def _lines(study: dict[str, Any], problem: str, results: Results) -> list[dict[str, Any]]:
     baseline = results.get((study["baseline"], problem, RECIPE), [])
     return [
-        {"problem": problem, "way": row["label"], **_line(study, row["label"], results[place], baseline)}
-        for row in study["rows"]
-        if (place := (row["label"], problem, RECIPE)) in results
+        {"problem": problem, "way": way, **_line(study, way, results.get((way, problem, RECIPE), []), baseline)}
+        for way in (row["label"] for row in study["rows"])
     ]
 
 

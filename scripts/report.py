@@ -34,7 +34,6 @@ from scripts._plan import (
     read_profile,
     read_study,
     read_table,
-    study_cells,
     table_note,
 )
 
@@ -94,7 +93,7 @@ def _study(name: str) -> dict[str, Any]:
     from scripts import _studies, _tables
 
     study, place = read_study(name), _records.STUDIES
-    wanted = study_cells(study, read_profile(study["profile"]), study["seeds"])
+    wanted = figure_cells(study, read_profile(study["profile"]), study["seeds"])
     results = _tables.collect(wanted, _records.read_records(*_records.sources(place)))
     pictures = sorted(_records.results_folder(place).glob(f"{name}_*.svg"))
     return {

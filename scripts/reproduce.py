@@ -7,7 +7,7 @@
 
 table=           2, 3, 4, 5: configs/table/N.yaml
 figure=          2, 4, 5, 6, 7, psi, lr_lambda: configs/figure/N.yaml
-study=           does the margin pay: configs/study/NAME.yaml, on reduced problems; without `profile`
+study=           does the margin pay: configs/study/NAME.yaml, each on reduced problems of its own
 seeds=           runs of each row (3; a study says so itself)
 profile=         full; small: a reduced form for a CPU; tiny: a check in seconds (configs/profile/)
 budget_minutes=  stop by then; a run that is cut goes on from its checkpoint the next time
@@ -42,7 +42,6 @@ from scripts._plan import (
     read_profile,
     read_study,
     read_table,
-    study_cells,
     table_note,
 )
 
@@ -99,7 +98,7 @@ def _wanted(kind: str, own: dict[str, str], profile: str) -> tuple[dict[str, Any
     if kind == "study":
         plan = read_study(own[kind])
         overrides = read_profile(plan["profile"] if profile == "full" else profile)
-        return plan, study_cells(plan, overrides, _cli.whole(own, "seeds", plan["seeds"]))
+        return plan, figure_cells(plan, overrides, _cli.whole(own, "seeds", plan["seeds"]))
     overrides, seeds = read_profile(profile), _cli.whole(own, "seeds", 3)
     if kind == "table":
         plan = read_table(own[kind])
@@ -127,9 +126,8 @@ def _missing(
         if record is None or (
             shown and record["status"] == "finished" and not _features.path(record, profile).exists()
         ):
-            found[_key(cell)] = (
-                cell  # of recipes that are the same run the last, `best`: it lies where the bare command puts it
-            )
+            # Of recipes that are the same run the last, `best`: it lies where the bare command puts it.
+            found[_key(cell)] = cell
     return list(found.values())
 
 
@@ -206,7 +204,8 @@ def _write_study(name: str, profile: str, study: dict[str, Any], wanted: Sequenc
     results = _tables.collect(wanted, _records.read_records(*_records.sources(profile)))
     folder = _records.results_folder(profile)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / f"{name}.md", _studies.markdown(study, results, command("study", name, "full")))
+    size = "full" if profile == _records.STUDIES else profile
+    write_text(folder / f"{name}.md", _studies.markdown(study, results, command("study", name, size)))
     write_text(folder / f"{name}.csv", _studies.comma_separated(study, results))
     if _figures.can_draw():
         for path in _figures.write_study(name, folder, study, results):

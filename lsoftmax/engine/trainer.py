@@ -182,7 +182,8 @@ class Trainer:
             progress.trace.append({key: x for key, x in progress.pending.items() if key not in TIMES})
         if self.plateau is not None and self.held_out_error is not None and self.plateau.is_due(step):
             before = time.monotonic()
-            error = self.held_out_error(stop.check)
+            known = (progress.pending or {}).get("val_error")  # of an evaluation at this very step
+            error = self.held_out_error(stop.check) if known is None else known
             self._speed_since += time.monotonic() - before
             self.plateau.update(step, error)
             progress.pending = {**(progress.pending or {"step": step}), "val_error": error}

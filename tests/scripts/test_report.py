@@ -8,7 +8,7 @@ import pytest
 import report
 
 from scripts import _figures, _records
-from scripts._plan import cells, names, read_profile, read_study, read_table, study_cells
+from scripts._plan import cells, figure_cells, names, read_profile, read_study, read_table
 
 VOID = {"meta", "img", "br", "link"}
 
@@ -146,7 +146,7 @@ def test_help_says_what_it_is_for(script):
 
 
 def test_the_page_holds_every_study(page, made_up):
-    [cell, *_] = study_cells(read_study("ways"), read_profile("small"), 1)
+    [cell, *_] = figure_cells(read_study("ways"), read_profile("small"), 1)
     _records.keep(made_up(cell.settings, val_error=31.5), "stability")
     lines = page().lines(cell.row)
     assert [line[1:3] for line in lines] == [["1 finished", "31.50 (1)"]]

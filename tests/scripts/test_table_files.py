@@ -1,0 +1,139 @@
+"""The tables' files: every row against the paper and the bare command, and what the small profile keeps."""
+
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs import settings as configuration
+from configs.settings import identity
+from scripts._plan import RECIPES, cells, read_profile, read_table
+
+TABLES = {"2": "table2_mnist_error", "3": "table3_cifar10_error", "4": "table4_cifar100_error"}
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "published_results.json").read_text())
+LOSSES = {
+    "Hinge Loss": ["loss=hinge"],
+    "Softmax": ["loss=softmax"],
+    **{f"L-Softmax (m={m})": ["loss=lsoftmax", f"loss.m={m}"] for m in (2, 3, 4)},
+}
+_composed = functools.cache(lambda overrides: configuration.compose(overrides))  # 0.1 s each; many ask the same
+
+
+def composed(overrides):
+    return _composed(tuple(overrides))
+
+
+PLACES = [
+    (number, profile, column["label"], row["label"])
+    for number in TABLES
+    for profile in ("full", "small")
+    for column in read_table(number)["columns"]
+    for row in read_table(number)["rows"]
+]
+
+
+@pytest.fixture(scope="session")
+def planned() -> dict:
+    """(table, profile, column, row, recipe) -> its cell of seed 0; composing all of them is the point."""
+    return {
+        (number, profile, cell.column, cell.row, cell.recipe): cell
+        for number in TABLES
+        for profile in ("full", "small")
+        for cell in cells(read_table(number), read_profile(profile), 1)
+    }
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(("number", "profile", "column", "row"), PLACES)
+def test_every_row_composes_to_its_data_set_and_loss(planned, number, profile, column, row, recipe):
+    settings = planned[number, profile, column, row, recipe].settings
+    assert settings.dataset.name == column.lower() and settings.seed == 0
+    assert settings.loss == composed([f"dataset={column.lower()}", *LOSSES[row]]).loss
+
+
+@pytest.mark.parametrize(("number", "profile", "column", "row"), [place for place in PLACES if place[1] == "full"])
+def test_best_is_what_the_bare_command_runs(planned, number, profile, column, row):
+    bare = composed([f"dataset={column.lower()}", *LOSSES[row]])
+    assert planned[number, profile, column, row, "best"].identity == identity(bare)
+
+
+@pytest.mark.parametrize(("number", "profile", "column", "row"), [place for place in PLACES if place[1] == "full"])
+def test_paper_is_best_with_the_papers_schedule(planned, number, profile, column, row):
+    paper = composed([f"dataset={column.lower()}", f"schedule={column.lower()}_paper"])
+    expected = planned[number, profile, column, row, "best"].identity | {"schedule": identity(paper)["schedule"]}
+    assert planned[number, profile, column, row, "paper"].identity == expected
+
+
+def test_no_run_of_the_small_profile_is_one_of_full_size(planned):
+    kinds = {name: [c.identity for key, c in planned.items() if key[1] == name] for name in ("full", "small")}
+    assert all(run not in kinds["full"] for run in kinds["small"])
+
+
+@pytest.mark.parametrize("number", TABLES)
+def test_the_methods_are_those_of_the_paper_in_its_order(number):
+    table, paper = read_table(number), GOLDEN[TABLES[number]]
+    labels = [row["label"].replace("(m=", "m=") for row in (*table["published"], *table["rows"])]
+    assert len(labels) == len(paper)
+    assert all(label.startswith(entry["method"]) for label, entry in zip(labels, paper, strict=True))
+
+
+@pytest.mark.parametrize("number", TABLES)
+def test_the_numbers_are_those_of_the_paper(number):
+    table, paper = read_table(number), GOLDEN[TABLES[number]]
+    columns = ["cifar10", "cifar10+"] if number == "3" else ["error"]
+    for row, entry in zip((*table["published"], *table["rows"]), paper, strict=True):
+        if not entry["doubt"]:
+            assert row["numbers"] == [entry[column] for column in columns], row["label"]
+
+
+@pytest.mark.parametrize("number", TABLES)
+def test_every_row_has_a_number_or_null_for_every_column(number):
+    table = read_table(number)
+    assert {len(row["numbers"]) for row in (*table["published"], *table["rows"])} == {len(table["columns"])}
+
+
+# The small profile keeps what decides between losses.
+
+SMALL = ["mnist", "cifar10", "cifar10+", "cifar100"]
+
+
+def schedules(dataset: str):
+    overrides = [f"dataset={dataset}", f"schedule={dataset}_paper"]
+    return composed(overrides).schedule, composed([*overrides, *read_profile("small")[dataset]]).schedule
+
+
+def decay_over_the_run(schedule) -> float:
+    """Sum of lr x weight decay, step by step."""
+    drops = np.searchsorted(schedule.lr.milestones, np.arange(schedule.steps), side="right")
+    return float((schedule.lr.base * schedule.lr.factor**drops).sum() * schedule.weight_decay)
+
+
+def test_the_profile_knows_all_data_sets_of_the_tables():
+    columns = [column["label"].lower() for number in TABLES for column in read_table(number)["columns"]]
+    assert sorted(columns) == sorted(SMALL) and set(SMALL) <= set(read_profile("small"))
+
+
+@pytest.mark.parametrize("dataset", SMALL)
+def test_the_small_run_decays_the_weights_as_the_papers_does(dataset):
+    paper, small = map(decay_over_the_run, schedules(dataset))
+    assert paper == pytest.approx(0.62, abs=0.02) and small == pytest.approx(0.62, abs=0.02)
+
+
+@pytest.mark.parametrize("dataset", SMALL)
+def test_the_small_run_takes_75_to_95_epochs(dataset):
+    settings = composed([f"dataset={dataset}", *read_profile("small")[dataset]])
+    assert 75 <= settings.schedule.steps * settings.schedule.batch_size / settings.dataset.train_images <= 95
+
+
+@pytest.mark.parametrize("dataset", SMALL)
+def test_the_small_runs_rate_drops_at_the_same_parts_of_the_run(dataset):
+    paper, small = ([step / schedule.steps for step in schedule.lr.milestones] for schedule in schedules(dataset))
+    assert small == pytest.approx(paper, abs=1e-3)
+
+
+@pytest.mark.parametrize("dataset", SMALL)
+def test_the_small_runs_lambda_is_the_authors_stretched_to_its_steps(dataset):
+    paper, small = (schedule.lam.gamma * schedule.steps for schedule in schedules(dataset))
+    assert small == pytest.approx(paper, rel=1e-3)
