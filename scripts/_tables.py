@@ -15,7 +15,7 @@ from lsoftmax.metrics import PairedDifference, paired_difference
 from scripts._known_data import expected_sha256
 from scripts._metric import METRICS, Metric
 from scripts._plan import RECIPES, Cell
-from scripts._records import Record, verdict
+from scripts._records import COLLAPSED, Record, verdict
 
 Results = dict[tuple[str, str, str], list[Record]]  # (row, column, recipe) -> the runs that there are
 
@@ -92,9 +92,10 @@ def _line(
     row: dict[str, Any], column: str, recipe: str, paper: float | None, results: Results, metric: Metric
 ) -> dict[str, Any]:
     runs = results[row["label"], column, recipe]
-    values, failed = numbers(runs, metric), [verdict(run) for run in runs]
+    softmax = results["Softmax", column, recipe]
+    values, failed = numbers(runs, metric), [verdict(run, softmax) for run in runs]
     mean = statistics.mean(values) if values else None
-    against = _against(results["Softmax", column, recipe], runs, row["label"], metric)
+    against = _against(softmax, runs, row["label"], metric)
     return {
         "column": column,
         "method": row["label"],
@@ -128,9 +129,9 @@ def _column(table: dict[str, Any], column: str, results: Results) -> list[str]:
 
 def _ours(row: str, column: str, recipe: str, paper: float | None, results: Results, metric: Metric) -> str:
     """mean ± std (n), the difference to the paper, and the paired comparison with softmax on the same tests."""
-    runs = results[row, column, recipe]
+    runs, softmax = results[row, column, recipe], results["Softmax", column, recipe]
     values = numbers(runs, metric)
-    failed = Counter(word for word in map(verdict, runs) if word != "finished")
+    failed = Counter(word for word in (verdict(run, softmax) for run in runs) if word != "finished")
     said = "".join(f"; {count} {word}" for word, count in sorted(failed.items()))
     if not values:
         return f"{'not run' if not runs else 'no number'}{said} | | "
@@ -138,7 +139,7 @@ def _ours(row: str, column: str, recipe: str, paper: float | None, results: Resu
     mean = statistics.mean(values)
     ours = f"{mean:.2f}{spread} ({len(values)}{said})"
     difference = "" if paper is None else _signed(mean - paper)
-    against = _against(results["Softmax", column, recipe], runs, row, metric)
+    against = _against(softmax, runs, row, metric)
     said = f"{_signed(against.difference)} [{_signed(against.low)}, {_signed(against.high)}]" if against else ""
     return f"{ours} | {difference} | {said}"
 
@@ -189,7 +190,7 @@ def provenance(runs: list[Record], metric: Metric) -> list[str]:
         f"{metric.meaning}, mean ± standard deviation (runs). `difference` is ours minus the paper's; "
         f"`against softmax` ours minus our softmax on the same test {metric.tests}, with a bootstrap's 95 % interval "
         f"over seeds and {metric.tests}. `paper` is Section 5.1 with the authors' lambda, `best` what the bare command "
-        "runs."
+        f"runs. {COLLAPSED}"
     )
     return [meaning, "", f"{made_with(runs)}."]
 

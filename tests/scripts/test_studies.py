@@ -88,6 +88,12 @@ def test_how_runs_ended_is_counted(results, made_up):
     assert "| 1 finished, 1 collapsed, 1 diverged | 11.00" in _studies.markdown(STUDY, results, "")
 
 
+def test_a_way_that_learned_far_less_than_the_baseline_is_collapsed(results):
+    results["margin", "digits", "best"][0] |= {"train_error": 30.0}
+    _, margin, *_ = lines(STUDY, results)
+    assert (margin["finished"], margin["collapsed"]) == ("1", "1")
+
+
 def test_a_record_from_before_there_was_a_trace_counts(results):
     for run in results["margin", "digits", "best"]:
         del run["trace"]
