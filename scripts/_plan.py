@@ -70,19 +70,21 @@ def cells(
 ) -> Iterator[Cell]:
     """Every run of the table, the first seed of all rows first, so that a table fills evenly.
 
-    A column's `then` comes after the profile, whose numbers it may change.
+    A column's `then` comes after the profile, whose numbers it may change; `paper`, of a column or a row, is for that
+    recipe alone.
     """
     for seed in range(seeds):
         for column in plan["columns"]:
             for row in plan["rows"]:
                 for recipe in recipes:
-                    chosen = column["paper"] if recipe == "paper" else []
+                    of_column, of_row = (place.get(recipe, []) for place in (column, row))
                     asked = [
                         *column["overrides"],
-                        *chosen,
+                        *of_column,
                         *_of(profile, column),
                         *column.get("then", []),
                         *row["overrides"],
+                        *of_row,
                         f"seed={seed}",
                     ]
                     overrides = _once(asked)
