@@ -28,6 +28,7 @@ def items() -> dict[str, Callable[[float], Iterator[Row]]]:
         "blocks": head.many_classes,
         "head_in_step": step.head_in_step,
         "data_path": step.data_path,
+        "trainer_settings": runs.trainer_settings,
         "end_to_end": runs.end_to_end,
         "evaluation": step.evaluation,
         "start_up": step.start_up,

@@ -1,7 +1,9 @@
 """A trainer as `train.py` makes it, and what a run costs beside its bare step."""
 
 import tempfile
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,40 @@ def trainer_of(overrides: list[str]) -> Trainer:
     splits = load_data(settings)
     mean = training_mean(splits.train.chunks(), settings.dataset.mean)
     return make_trainer(settings, splits, mean, device, Path("never written"))
+
+
+SETTINGS = {  # of the trainer, each with what the one before it has
+    "default": [],
+    "not deterministic": ["trainer.deterministic=false"],
+    "channels last": ["trainer.deterministic=false", "trainer.channels_last=true"],
+    "bf16": ["trainer.deterministic=false", "trainer.channels_last=true", "trainer.precision=bf16"],
+    "compiled (trainer=fast)": ["trainer=fast"],
+}
+
+
+def trainer_settings(seconds: float) -> Iterator[dict[str, Any]]:
+    """A CIFAR10 step of 256 at full width by setting of the trainer, interleaved; the first step compiles."""
+    trainers, first = {}, {}
+    for name, overrides in SETTINGS.items():
+        trainers[name] = trainer_of(["dataset=cifar10", "data_download=false", "loss.m=4", *overrides])
+        before = time.perf_counter()
+        trainers[name]._step()
+        first[name] = time.perf_counter() - before
+    deterministic = {name: compose(overrides).trainer.deterministic for name, overrides in SETTINGS.items()}
+
+    def step(name: str) -> None:
+        set_determinism(deterministic[name])
+        trainers[name]._step()
+
+    median = interleaved({name: partial(step, name) for name in trainers}, seconds, least=3)
+    for name, value in median.items():
+        yield {
+            "setting": name,
+            "step s": round(value, 3),
+            "of the default": round(value / median["default"], 3),
+            "first step s": round(first[name], 1),
+            **({"target s": 1.1} if "fast" in name else {}),
+        }
 
 
 def end_to_end(seconds: float) -> Iterator[dict[str, Any]]:
