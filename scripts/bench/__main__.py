@@ -33,6 +33,7 @@ def items() -> dict[str, Callable[[float], Iterator[Row]]]:
         "evaluation": step.evaluation,
         "start_up": step.start_up,
         "loss_curves": curves.loss_curves,
+        "final_error": curves.final_error,
     }
 
 
