@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 def items() -> dict[str, Callable[[float], Iterator[Row]]]:
     """By name; torch is imported here, after the options were checked."""
-    from scripts.bench import curves, head, runs, step
+    from scripts.bench import curves, floors, head, runs, step
 
     return {
         "head": head.time_of_head,
@@ -29,6 +29,7 @@ def items() -> dict[str, Callable[[float], Iterator[Row]]]:
         "head_in_step": step.head_in_step,
         "data_path": step.data_path,
         "trainer_settings": runs.trainer_settings,
+        "floors": floors.floors,
         "end_to_end": runs.end_to_end,
         "evaluation": step.evaluation,
         "start_up": step.start_up,

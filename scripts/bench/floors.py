@@ -1,0 +1,83 @@
+"""The two floors under a training step: its operations over a matmul's rate, its bytes over a copy's bandwidth."""
+
+import copy
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import models
+from scripts.bench.measure import interleaved, synchronize
+from scripts.bench.runs import trainer_of
+
+BATCH = 256
+ACROSS = 3  # multiply-adds of a step over the forward pass's: gradients of inputs and of weights take as many each
+# How often a step reads or writes a unit's output (convolution, normalisation, activation), if each kernel that needs
+# all of it takes it once. Forward: written by the convolution, read for the statistics, read and written normalised,
+# read by the next unit: 5. Backward: gradient and saved values read for the statistics (2), read again and the gradient
+# written (3), which the two convolutions read (2) beside the input (1), and whose result is written (1): 9.
+PASSES = 14
+
+
+def floors(seconds: float) -> Iterator[dict[str, Any]]:
+    """A step of 256 by `trainer=fast` beside its floors: operations at a matmul's rate, bytes at a copy's bandwidth."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    rate, bandwidth = _matmul_rate(device, seconds), _bandwidth(device, seconds)
+    for name in ("mnist", "cifar10", "cifar100"):
+        data = [f"dataset={name}", "data_download=false", "dataset.check_integrity=false"]
+        trainer = trainer_of([*data, "loss.m=4", "trainer=fast"])
+        shape = trainer.loader.batch(0)[0].shape[1:]
+        network = models.build(name, tuple(shape))
+        operations = 2 * ACROSS * BATCH * models.multiply_adds(network, shape)
+        moved = PASSES * BATCH * output_values(network, shape) * 2  # bytes of a bfloat16
+        before = time.perf_counter()
+        trainer._step()
+        synchronize()
+        first = time.perf_counter() - before
+        step = interleaved({"step": trainer._step}, seconds, least=3)["step"]
+        yield {
+            "network": name,
+            "step ms": round(1000 * step, 2),
+            "first step s": round(first, 1),
+            "operations, floor ms": round(1000 * operations / rate, 2),
+            "bytes, floor ms": round(1000 * moved / bandwidth, 2),
+            "of the higher floor": round(max(operations / rate, moved / bandwidth) / step, 3),
+            "matmul TFLOP/s": round(rate / 1e12, 3),
+            "copy GB/s": round(bandwidth / 1e9, 1),
+        }
+
+
+def output_values(module: nn.Module, image_shape: Any) -> int:
+    """Values that the convolutions and linear layers put out for one image of `image_shape` (C, H, W)."""
+    total = 0
+
+    def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        total += output.numel()
+
+    ghost = copy.deepcopy(module).to(device="meta").eval()
+    for layer in ghost.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(add)
+    with torch.no_grad():
+        ghost(torch.empty(1, *image_shape, device="meta"))
+    return total
+
+
+def _matmul_rate(device: torch.device, seconds: float) -> float:
+    """Operations a second of a square bfloat16 matmul."""
+    size = 8192 if device.type == "cuda" else 2048
+    one, other = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    median = interleaved({"matmul": partial(torch.mm, one, other)}, min(seconds, 3))["matmul"]
+    return 2 * size**3 / median
+
+
+def _bandwidth(device: torch.device, seconds: float) -> float:
+    """Bytes a second that a copy reads and writes."""
+    source = torch.zeros(2**28, device=device, dtype=torch.uint8)
+    goal = torch.empty_like(source)
+    median = interleaved({"copy": partial(goal.copy_, source)}, min(seconds, 3))["copy"]
+    return 2 * source.numel() / median
