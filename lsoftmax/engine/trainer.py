@@ -71,7 +71,11 @@ class Trainer:
         self.device = next(criterion.parameters()).device
         if options.channels_last:
             backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.features: Callable[[Tensor], Tensor] = torch.compile(backbone) if options.compile else backbone
+        if options.compile:
+            torch.compiler.reset()  # else an earlier run of a sweep would make our shapes dynamic
+        self.features: Callable[[Tensor], Tensor] = (
+            torch.compile(backbone, dynamic=False) if options.compile else backbone
+        )
         self.parameters = [*backbone.parameters(), *criterion.parameters()]
         self.optimizer = build_optimizer(backbone, criterion, plan)
         self.guard = Guard(self.optimizer, self.device)

@@ -5,6 +5,7 @@ import torch
 
 from lsoftmax.losses import LOSSES
 from lsoftmax.losses.lsoftmax import LSoftmax
+from scripts.bench.runs import trainer_of
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -186,3 +187,16 @@ def test_a_compiled_run_goes_on_uncompiled(tools, tmp_path):
     with pytest.raises(tools.Killed):
         tools.go(tools.trainer(tmp_path, compile=True), tools.StopAt(9, tools.Killed()))
     assert tools.go_on(tmp_path, compile=False).progress.step == 12
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_runs_of_other_shapes_follow_each_other_in_a_process():
+    for like in ("mnist", "cifar10"):  # once, the second run's convolutions were made dynamic and did not compile
+        of_its_shape = ["dataset=synthetic", f"dataset.like={like}", f"model={like}", "dataset.train_images=100"]
+        trainer = trainer_of([*of_its_shape, "schedule.batch_size=16", "trainer=fast"])
+        try:
+            trainer._step()
+        finally:
+            torch.use_deterministic_algorithms(False)
+        assert all(parameter.isfinite().all() for parameter in trainer.parameters)
