@@ -11,7 +11,7 @@ from configs.settings import ROOT
 Record = dict[str, Any]
 COLLAPSED = (
     "A run is collapsed if it predicts one class, or if its train error is above half of chance's or above 1.5 times "
-    "softmax's plus 10 points."
+    "softmax's plus 15 points."
 )
 STUDIES = "stability"  # the profile under whose name the studies' results lie
 
@@ -61,12 +61,12 @@ def stem(record: Record) -> str:
 def verdict(record: Record, softmax: Sequence[Record] = ()) -> str:
     """finished, diverged or collapsed: one class predicted, or a training set that was not learned.
 
-    That is a train error above half of chance's, or above 1.5 times softmax's of the same setting plus 10 points. At
+    That is a train error above half of chance's, or above 1.5 times softmax's of the same setting plus 15 points. At
     plus 5, runs would count as collapsed that test better than softmax: a margin costs train error.
     """
     if record["status"] != "finished":
         return str(record["status"])
     errors = [run["train_error"] for run in softmax if run["status"] == "finished"]
     chance = 100 * (1 - 1 / record["num_classes"])
-    most = min(chance / 2, 1.5 * statistics.mean(errors) + 10) if errors else chance / 2
+    most = min(chance / 2, 1.5 * statistics.mean(errors) + 15) if errors else chance / 2
     return "collapsed" if record["predicted_classes"] == 1 or record["train_error"] > most else "finished"

@@ -173,11 +173,11 @@ def test_the_verdict_is(runs, change, word):
     assert _records.verdict(record) == word
 
 
-@pytest.mark.parametrize(("error", "word"), [(19.0, "finished"), (19.1, "collapsed"), (60.0, "collapsed")])
+@pytest.mark.parametrize(("error", "word"), [(24.0, "finished"), (24.1, "collapsed"), (60.0, "collapsed")])
 def test_a_run_that_learned_far_less_than_softmax_is_collapsed(runs, error, word):
     softmax = list(runs("Softmax", {"train_error": 4.0}, {"train_error": 8.0}, DIVERGED).values())
     [record] = runs("L-Softmax (m=4)", {"train_error": error}).values()
-    assert _records.verdict(record, softmax) == word  # 1.5 x 6 + 10, of the runs that have a number
+    assert _records.verdict(record, softmax) == word  # 1.5 x 6 + 15, of the runs that have a number
 
 
 def test_chance_still_counts_where_softmax_learned_nothing(runs):
@@ -187,7 +187,7 @@ def test_chance_still_counts_where_softmax_learned_nothing(runs):
 
 
 def test_a_table_judges_by_softmax_of_its_own_column(written, sheet, runs):
-    records = {**runs("Softmax", {"train_error": 0.0}), **runs("L-Softmax (m=4)", {"train_error": 11.0})}
+    records = {**runs("Softmax", {"train_error": 0.0}), **runs("L-Softmax (m=4)", {"train_error": 16.0})}
     assert "1 collapsed" in written(records)[OURS]
     assert sheet(records)["Ones", "L-Softmax (m=4)", "best"]["collapsed"] == "1"
 
