@@ -331,7 +331,7 @@ def test_every_key_of_the_trainer_is_set_below() -> None:
 
 
 def test_every_key_of_the_trainer_reaches_it(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "compile", lambda module: module)  # takes seconds and warns of itself
+    monkeypatch.setattr(torch, "compile", lambda module, **_: module)  # takes seconds and warns of itself
     settings = changed(*(f"trainer.{key}={str(value).lower()}" for key, value in TRAINER.items()))
     trainer = make_trainer(settings, Splits(images, None, images), torch.zeros(1), CPU, Path("unused"))
     assert asdict(trainer.options) == TRAINER
