@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +19,26 @@ def multiply_adds(module: nn.Module, image_shape: Sequence[int]) -> int:
     One for each use of a weight; biases, normalisation, activations and pooling are not counted. `module` itself is not
     run: a copy on the meta device is, where tensors have a shape and no values, and nothing is computed or drawn.
     """
+
+    def uses(layer: nn.Module, output: Tensor) -> int:
+        assert isinstance(layer.weight, Tensor)
+        return layer.weight.numel() * math.prod(output.shape[2:])  # (1, out, H, W) or (1, out): once at each position
+
+    return _sum_over_layers(module, image_shape, uses)
+
+
+def output_values(module: nn.Module, image_shape: Sequence[int]) -> int:
+    """Values that the convolutions and linear layers put out for one image of `image_shape` (C, H, W)."""
+    return _sum_over_layers(module, image_shape, lambda _, output: output.numel())
+
+
+def _sum_over_layers(module: nn.Module, image_shape: Sequence[int], count: Callable[[nn.Module, Tensor], int]) -> int:
+    """`count` of each convolution and linear layer and its output for one image, summed."""
     total = 0
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
-        assert isinstance(layer.weight, Tensor)
-        positions = math.prod(output.shape[2:])  # (1, out, H, W) or (1, out): every weight is used once at each
-        total += layer.weight.numel() * positions
+        total += count(layer, output)
 
     ghost = copy.deepcopy(module).to(device="meta", dtype=torch.float32).eval()
     for layer in ghost.modules():

@@ -70,21 +70,19 @@ def cells(
 ) -> Iterator[Cell]:
     """Every run of the table, the first seed of all rows first, so that a table fills evenly.
 
-    A column's `then` comes after the profile, whose numbers it may change; `paper`, of a column or a row, is for that
-    recipe alone.
+    A column's `then` comes after the profile, whose numbers it may change.
     """
     for seed in range(seeds):
         for column in plan["columns"]:
             for row in plan["rows"]:
                 for recipe in recipes:
-                    of_column, of_row = (place.get(recipe, []) for place in (column, row))
+                    chosen = column["paper"] if recipe == "paper" else []
                     asked = [
                         *column["overrides"],
-                        *of_column,
+                        *chosen,
                         *_of(profile, column),
                         *column.get("then", []),
                         *row["overrides"],
-                        *of_row,
                         f"seed={seed}",
                     ]
                     overrides = _once(asked)

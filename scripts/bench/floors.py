@@ -1,13 +1,11 @@
 """The two floors under a training step: its operations over a matmul's rate, its bytes over a copy's bandwidth."""
 
-import copy
 import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 import models
 from scripts.bench.measure import interleaved, synchronize
@@ -32,7 +30,7 @@ def floors(seconds: float) -> Iterator[dict[str, Any]]:
         shape = trainer.loader.batch(0)[0].shape[1:]
         network = models.build(name, tuple(shape))
         operations = 2 * ACROSS * BATCH * models.multiply_adds(network, shape)
-        moved = PASSES * BATCH * output_values(network, shape) * 2  # bytes of a bfloat16
+        moved = PASSES * BATCH * models.output_values(network, shape) * 2  # bytes of a bfloat16
         before = time.perf_counter()
         trainer._step()
         synchronize()
@@ -48,23 +46,6 @@ def floors(seconds: float) -> Iterator[dict[str, Any]]:
             "matmul TFLOP/s": round(rate / 1e12, 3),
             "copy GB/s": round(bandwidth / 1e9, 1),
         }
-
-
-def output_values(module: nn.Module, image_shape: Any) -> int:
-    """Values that the convolutions and linear layers put out for one image of `image_shape` (C, H, W)."""
-    total = 0
-
-    def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        total += output.numel()
-
-    ghost = copy.deepcopy(module).to(device="meta").eval()
-    for layer in ghost.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.register_forward_hook(add)
-    with torch.no_grad():
-        ghost(torch.empty(1, *image_shape, device="meta"))
-    return total
 
 
 def _matmul_rate(device: torch.device, seconds: float) -> float:

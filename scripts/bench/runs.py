@@ -16,7 +16,7 @@ from lsoftmax.engine.device import choose_device, keep_freed_memory, set_determi
 from lsoftmax.engine.log import RunLog
 from lsoftmax.engine.signals import StopRequest
 from lsoftmax.engine.trainer import Trainer
-from scripts.bench.measure import interleaved
+from scripts.bench.measure import interleaved, synchronize
 
 BLOCK = 50  # steps: one logged step in each
 RUN = ["dataset=cifar10", "data_download=false", "model.width=0.25", "loss.m=4", "schedule.batch_size=128"]
@@ -50,11 +50,11 @@ def trainer_settings(seconds: float) -> Iterator[dict[str, Any]]:
         trainers[name] = trainer_of(["dataset=cifar10", "data_download=false", "loss.m=4", *overrides])
         before = time.perf_counter()
         trainers[name]._step()
+        synchronize()
         first[name] = time.perf_counter() - before
-    deterministic = {name: compose(overrides).trainer.deterministic for name, overrides in SETTINGS.items()}
 
     def step(name: str) -> None:
-        set_determinism(deterministic[name])
+        set_determinism(trainers[name].options.deterministic)
         trainers[name]._step()
 
     median = interleaved({name: partial(step, name) for name in trainers}, seconds, least=3)

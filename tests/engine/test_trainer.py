@@ -5,7 +5,6 @@ import torch
 
 from lsoftmax.losses import LOSSES
 from lsoftmax.losses.lsoftmax import LSoftmax
-from scripts.bench.runs import trainer_of
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -192,6 +191,8 @@ def test_a_compiled_run_goes_on_uncompiled(tools, tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_runs_of_other_shapes_follow_each_other_in_a_process():
+    from scripts.bench.runs import trainer_of
+
     for like in ("mnist", "cifar10"):  # once, the second run's convolutions were made dynamic and did not compile
         of_its_shape = ["dataset=synthetic", f"dataset.like={like}", f"model={like}", "dataset.train_images=100"]
         trainer = trainer_of([*of_its_shape, "schedule.batch_size=16", "trainer=fast"])

@@ -51,3 +51,13 @@ def test_counting_draws_no_random_numbers(network):
     models.multiply_adds(network, (3, 32, 32))
     models.count_parameters(network)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_output_values_are_what_the_layers_put_out():
+    network = models.build("mnist_2d", (1, 28, 28))
+    counted, seen = models.output_values(network, (1, 28, 28)), []
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            layer.register_forward_hook(lambda _, __, output: seen.append(output[0].numel()))
+    network.eval()(torch.zeros(3, 1, 28, 28))
+    assert counted == sum(seen) > 0

@@ -137,12 +137,3 @@ def test_the_small_runs_rate_drops_at_the_same_parts_of_the_run(dataset):
 def test_the_small_runs_lambda_is_the_authors_stretched_to_its_steps(dataset):
     paper, small = (schedule.lam.gamma * schedule.steps for schedule in schedules(dataset))
     assert small == pytest.approx(paper, rel=1e-3)
-
-
-def test_what_a_row_says_of_the_paper_is_for_that_recipe_alone():
-    column = {"label": "MNIST", "overrides": ["dataset=mnist"], "paper": ["schedule=mnist_paper"]}
-    row = {"label": "Hinge Loss", "overrides": ["loss=hinge", "loss.norm=l1"], "paper": ["loss.norm=l2"]}
-    plain = {"label": "Softmax", "overrides": ["loss=softmax"]}
-    plan = {"columns": [column], "rows": [row, plain]}
-    norms = {cell.recipe: cell.settings.loss.norm for cell in cells(plan, {}, 1) if cell.row == "Hinge Loss"}
-    assert norms == {"paper": "l2", "best": "l1"}
