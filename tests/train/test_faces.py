@@ -4,7 +4,6 @@ import io
 import json
 import pickle
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +26,6 @@ CPU = torch.device("cpu")
 PEOPLE, EACH = 24, 3
 TINY = ["device=cpu", "model=face_narrow", "model.width=0.0625", "loss.m=2", "seed=0"]
 TINY += ["schedule.steps=2", "schedule.batch_size=4", "schedule.lr.base=0.001", "schedule.lr.milestones=[1]"]
-
-
-@pytest.fixture(autouse=True)
-def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A run sets torch's global switches; the next test finds them as they were."""
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.use_deterministic_algorithms(deterministic)
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

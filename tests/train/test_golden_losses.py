@@ -1,6 +1,6 @@
 """The losses of 40 steps are what they were: of the default trainer and of the fast one, on real digits.
 
-`python tests/test_golden_losses.py` writes the file anew: only where a change is meant to change what is learnt.
+`python tests/train/test_golden_losses.py` writes the file anew: only where a change is meant to change what is learnt.
 """
 
 import json
@@ -15,7 +15,7 @@ from configs import compose
 from data import training_mean
 from lsoftmax.engine.device import set_determinism
 
-GOLDEN = Path(__file__).parent / "golden" / "training_losses.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "training_losses.json"
 LOSSES = {"softmax": ["loss=softmax"], "m=2": ["loss.m=2"], "m=4": ["loss.m=4"]}
 RUN = ["dataset=mnist5k", "dataset.train_images=400", "model.width=0.1", "device=cpu", "seed=0"]
 RUN += ["schedule.steps=40", "schedule.batch_size=32", "schedule.lr.milestones=[30]"]
@@ -24,16 +24,6 @@ HOW = f"{' '.join(RUN)}: the loss of every step, fp32, deterministic, one thread
 # Sums in another order (threads, channels last) change the last loss by up to 0.5 %, bfloat16 by 1 %.
 FLOAT32, BFLOAT16 = 0.01, 0.03
 each_loss = pytest.mark.parametrize("loss", LOSSES)
-
-
-@pytest.fixture(autouse=True)
-def as_before():
-    """A run sets torch's switches; the next test finds them as they were."""
-    deterministic, threads = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.use_deterministic_algorithms(deterministic)
-    torch.set_num_threads(threads)
 
 
 def losses_of(loss: str, *overrides: str) -> list[float]:
