@@ -130,11 +130,11 @@ class Softmax:
 
 @dataclass
 class LSoftmax:
-    """L-Softmax, and A-Softmax, which has the same keys."""
+    """L-Softmax, and A-Softmax, which has the same keys: the losses that lambda anneals."""
 
     name: str = option("lsoftmax")
     m: int = option(**whole(1))
-    gradient: str = option(**choice("exact", "norms_live", "detached"))
+    gradient: str | None = option(**maybe(choice("exact", "norms_live", "detached")))
 
 
 @dataclass

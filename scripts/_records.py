@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.settings import ROOT
+from configs.settings import ROOT, identity_of
 
 Record = dict[str, Any]
 COLLAPSED = (
@@ -32,12 +32,14 @@ def folder(profile: str) -> Path:
 
 
 def read_records(*profiles: str) -> dict[str, Record]:
-    """By config_sha256: what was asked makes a run what it is."""
+    """By the hash of what was asked, which makes a run what it is."""
+    from lsoftmax.engine.folder import identity_sha256
+
     found = {}
     for profile in profiles:
         for path in sorted(folder(profile).glob("*.json")):
             record = json.loads(path.read_text())
-            found[record["config_sha256"]] = record
+            found[identity_sha256(identity_of(record))] = record
     return found
 
 

@@ -1,6 +1,6 @@
 """Learning rate and lambda of a configuration, drawn together: look at it before training.
 
-    python scripts/plot_schedule.py dataset=cifar10 [schedule=cifar10_caffe ...] [out=schedule.png]
+    python scripts/plot_schedule.py dataset=mnist [schedule=mnist_caffe ...] [out=schedule.png]
 
 Also says what the rate is where lambda passes 10, 1 and 0.1: a margin that comes on while the rate is still high is the
 first suspect of a run that dies.

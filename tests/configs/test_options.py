@@ -17,7 +17,7 @@ from lsoftmax import AdaptiveLambda, PiecewiseLR, PlateauLR
 
 CPU = torch.device("cpu")
 SMALL = ["dataset=synthetic", "dataset.train_images=40", "dataset.test_images=10", "model.width=0.05", "loss.m=2"]
-SMALL += ["schedule.batch_size=8", "dataset.like=mnist", "model=mnist", "dataset.classes=4"]
+SMALL += ["schedule.batch_size=8", "dataset.like=mnist", "model=mnist", "dataset.classes=4", "schedule=cifar10_paper"]
 
 
 @pytest.fixture(scope="module")

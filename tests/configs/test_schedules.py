@@ -95,9 +95,15 @@ def test_the_lambda_of_cifar100_is_that_of_cifar10_with_a_floor_of_5() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar10+", "cifar100"])
+@pytest.mark.parametrize("name", ["mnist", "cifar100"])
 def test_a_data_set_runs_the_papers_schedule_until_a_better_one_is_known(name: str) -> None:
     assert compose([f"dataset={name}"]) == compose([f"dataset={name}", f"schedule={name}_paper"])
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar10+"])
+def test_of_the_papers_schedule_lambda_alone_is_another(name: str) -> None:
+    paper = compose([f"dataset={name}", f"schedule={name}_paper", "schedule.lam.kind=adaptive"])
+    assert compose([f"dataset={name}"]) == paper
 
 
 def test_the_default_lambda_ends_small_while_the_rate_is_high() -> None:

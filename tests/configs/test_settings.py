@@ -10,7 +10,7 @@ import yaml
 
 from configs import ROOT, ConfigError, compose
 from configs.schema import UNUSED_BY, UNUSED_BY_LR, Lambda, LearningRate, Settings, Trainer
-from configs.settings import from_file, identity, to_yaml
+from configs.settings import from_file, identity, identity_of, to_yaml
 from lsoftmax.engine.folder import identity_sha256
 from lsoftmax.engine.plan import TrainerOptions
 from scripts import _plan
@@ -79,7 +79,7 @@ def test_the_committed_runs_are_still_what_the_tables_and_figures_ask_for() -> N
     asked = [cell for plan in plans for cell in _plan.cells(plan, profile, seeds)]
     asked += _plan.figure_cells(_plan.read_figure("2"), profile, seeds)
     wanted = {identity_sha256(cell.identity) for cell in asked}
-    assert len(RECORDS) >= 18 and {record["config_sha256"] for record in RECORDS} <= wanted
+    assert len(RECORDS) >= 18 and {identity_sha256(identity_of(record)) for record in RECORDS} <= wanted
 
 
 @pytest.mark.parametrize("keys", [("lam", "accuracy", "rate"), ("lr", "kind", "every", "patience", "minimum")])
@@ -185,3 +185,35 @@ def test_a_bad_option_above_a_config_file_is_an_error_of_one_line(
     with pytest.raises(ConfigError) as error:
         from_file(path, [option])
     assert "\n" not in str(error.value)
+
+
+# The gradient that a kind of lambda asks for, and what a loss without a margin ignores
+
+
+@pytest.mark.parametrize(("kind", "gradient"), [("power", "exact"), ("constant", "exact"), ("adaptive", "norms_live")])
+def test_the_gradient_left_open_is_the_one_for_the_kind_of_lambda(kind: str, gradient: str) -> None:
+    assert compose([f"schedule.lam.kind={kind}"]).loss.gradient == gradient
+
+
+@pytest.mark.parametrize("kind", ["power", "adaptive"])
+@pytest.mark.parametrize("gradient", ["exact", "norms_live", "detached"])
+def test_a_gradient_that_is_asked_for_stays(kind: str, gradient: str) -> None:
+    assert compose([f"schedule.lam.kind={kind}", f"loss.gradient={gradient}"]).loss.gradient == gradient
+
+
+@pytest.mark.parametrize("loss", ["softmax", "hinge", "contrastive", "triplet", "cosface", "arcface"])
+def test_without_a_margin_that_lambda_anneals_a_run_has_no_lambda(loss: str) -> None:
+    asked = [identity(compose([f"loss={loss}", f"schedule.lam.{change}"])) for change in ("kind=adaptive", "base=7")]
+    assert asked[0] == asked[1] and "lam" not in asked[0]["schedule"]
+
+
+@pytest.mark.parametrize("loss", ["lsoftmax", "asoftmax"])
+def test_with_one_lambda_is_part_of_what_was_asked(loss: str) -> None:
+    asked = [identity(compose([f"loss={loss}", f"schedule.lam.base={base}"])) for base in (7, 8)]
+    assert asked[0] != asked[1]
+
+
+def test_an_older_record_of_softmax_is_the_same_run() -> None:
+    asked = identity(compose(["loss=softmax"]))
+    older = asked | {"schedule": asked["schedule"] | {"lam": {"kind": "power", "base": 1000.0}}, "test_error": 1.0}
+    assert identity_of(older) == asked

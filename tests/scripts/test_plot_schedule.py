@@ -7,7 +7,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 def test_it_draws_a_picture(script, tmp_path):
     out = tmp_path / "folder" / "schedule.png"
-    assert script("plot_schedule", "dataset=cifar10", f"out={out}").code == 0
+    assert script("plot_schedule", "dataset=mnist", f"out={out}").code == 0
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
