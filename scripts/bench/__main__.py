@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 def items() -> dict[str, Callable[[float], Iterator[Row]]]:
     """By name; torch is imported here, after the options were checked."""
-    from scripts.bench import curves, floors, head, runs, step
+    from scripts.bench import curves, faces_out, floors, head, runs, step
 
     return {
         "head": head.time_of_head,
@@ -35,6 +35,8 @@ def items() -> dict[str, Callable[[float], Iterator[Row]]]:
         "start_up": step.start_up,
         "loss_curves": curves.loss_curves,
         "final_error": curves.final_error,
+        "verification": faces_out.verification,
+        "identification": faces_out.identification,
     }
 
 
