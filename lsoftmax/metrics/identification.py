@@ -146,8 +146,10 @@ def _unit(features: Tensor, name: str, first: int = 0) -> Tensor:
 
 
 class _Scores:
-    """Cosines of all probes with a block of distractors, in memory that every block uses again: new pages for each would
-    take a fifth of the product's time."""
+    """Cosines of all probes with a block of distractors, in memory that every block uses again.
+
+    New pages for each block would take a sixth of the product's time.
+    """
 
     def __init__(self, queries: Tensor, rows: int) -> None:
         self._queries = queries
