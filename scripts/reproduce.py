@@ -23,6 +23,7 @@ import _root  # noqa: F401
 
 # isort: split
 
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -173,7 +174,7 @@ def _overview(title: str, wanted: Sequence[Cell], missing: Sequence[Cell], recor
             for record in records.values()
             if record["dataset"] == cell.identity["dataset"] and record["model"] == cell.identity["model"]
         ]
-        seconds = sum(like) / len(like) if like else 0.0
+        seconds = statistics.median(like) if like else 0.0  # some runs were paused
         known += seconds
         about = f"about {seconds / 60:.0f} min" if like else "time unknown"
         lines.append(f"  {cell.column:10} {cell.row:18} {cell.recipe:6} seed={cell.seed}  {about}")

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -62,3 +63,36 @@ def write_records(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+TREE = {"0000045": 3, "0000099": 1, "0000103": 2}
+
+
+@pytest.fixture
+def files(face) -> dict[str, bytes]:
+    names = [f"{person}/{number:03d}.jpg" for person, count in TREE.items() for number in range(1, count + 1)]
+    return {name: face(seed, 16, 16) for seed, name in enumerate(names)}
+
+
+@pytest.fixture
+def folder(tmp_path, files) -> Path:
+    root = tmp_path / "CASIA-WebFace"
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def write_zip(path: Path, files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def contents(catalogue) -> dict[str, bytes]:
+    return {name: catalogue.read(key) for name, key in zip(catalogue.names, catalogue.keys, strict=True)}
+
+
+def people(catalogue) -> list[str]:
+    return [catalogue.classes[label] for label in catalogue.labels]
