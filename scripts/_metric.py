@@ -1,10 +1,11 @@
 """What the numbers of a table are, read from the record of a run."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from data.faces.hold_out import HELD_OUT
-from scripts._records import Record
+from scripts._records import COLLAPSED, UNLEARNED, Record, verdict
 
 
 class Metric(ABC):
@@ -13,6 +14,7 @@ class Metric(ABC):
     better: str  # lower or higher
     meaning: str  # what a reader of the table should know of the number
     tests: str  # what is tested
+    collapsed = COLLAPSED  # when a run counts as that
 
     @abstractmethod
     def value(self, run: Record) -> float | None:
@@ -25,6 +27,10 @@ class Metric(ABC):
     @abstractmethod
     def count(self, run: Record) -> int:
         """The number of tests."""
+
+    def verdict(self, run: Record, softmax: Sequence[Record]) -> str:
+        """finished, diverged or collapsed; softmax: the runs of the same setting without a margin."""
+        return verdict(run, softmax)
 
 
 class TestError(Metric):
@@ -57,10 +63,17 @@ class ValidationError(TestError):
 
 
 class VerificationAccuracy(Metric):
-    """Of the first set of pairs that is for reporting."""
+    """Of the first set of pairs that is for reporting.
+
+    The people in the pairs are none of the training's: train errors are not compared with softmax's.
+    """
 
     better, tests = "higher", "pairs"
     meaning = "Share of the pairs that the last step's network judges rightly, in percent"
+    collapsed = UNLEARNED
+
+    def verdict(self, run: Record, softmax: Sequence[Record]) -> str:
+        return verdict(run)
 
     def value(self, run: Record) -> float | None:
         pairs = _reported(run)

@@ -9,10 +9,8 @@ from typing import Any
 from configs.settings import ROOT, identity_of
 
 Record = dict[str, Any]
-COLLAPSED = (
-    "A run is collapsed if it predicts one class, or if its train error is above half of chance's or above 1.5 times "
-    "softmax's plus 15 points."
-)
+UNLEARNED = "A run is collapsed if it predicts one class, or if its train error is above half of chance's."
+COLLAPSED = f"{UNLEARNED[:-1]} or above 1.5 times softmax's plus 15 points."
 STUDIES = "stability"  # the profile under whose name the studies' results lie
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from scripts import _tables
 from scripts._metric import METRICS
-from scripts._records import COLLAPSED, Record, verdict
+from scripts._records import Record
 from scripts._tables import Results
 
 HEADS = {"val_error": "validation error", "test_error": "test error"}
@@ -68,7 +68,7 @@ def meaning(study: dict[str, Any]) -> str:
         "Errors of the last step in percent, mean ± standard deviation (runs). `difference` is to "
         f"{study['baseline']} on the same images{interval}. The last columns are means over the runs: train error in "
         "percent, the median target angle in degrees, mean norms of features and class weights, and lambda, these four "
-        f"of the last step's batch. {COLLAPSED}"
+        f"of the last step's batch. {METRICS[study['metric']].collapsed}"
     )
 
 
@@ -125,7 +125,7 @@ def _lines(study: dict[str, Any], problem: str, results: Results) -> list[dict[s
 
 
 def _line(study: dict[str, Any], way: str, runs: list[Record], baseline: list[Record]) -> dict[str, Any]:
-    ended = Counter(verdict(run, baseline) for run in runs)
+    ended = Counter(METRICS[study["metric"]].verdict(run, baseline) for run in runs)
     values = _tables.numbers(runs, METRICS[study["metric"]])
     difference, low, high = _difference(study, way, runs, baseline)
     return {

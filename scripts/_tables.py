@@ -15,7 +15,7 @@ from lsoftmax.metrics import PairedDifference, paired_difference
 from scripts._known_data import expected_sha256
 from scripts._metric import METRICS, Metric
 from scripts._plan import RECIPES, Cell
-from scripts._records import COLLAPSED, Record, verdict
+from scripts._records import Record
 
 Results = dict[tuple[str, str, str], list[Record]]  # (row, column, recipe) -> the runs that there are
 
@@ -93,7 +93,7 @@ def _line(
 ) -> dict[str, Any]:
     runs = results[row["label"], column, recipe]
     softmax = results["Softmax", column, recipe]
-    values, failed = numbers(runs, metric), [verdict(run, softmax) for run in runs]
+    values, failed = numbers(runs, metric), [metric.verdict(run, softmax) for run in runs]
     mean = statistics.mean(values) if values else None
     against = _against(softmax, runs, row["label"], metric)
     return {
@@ -131,7 +131,7 @@ def _ours(row: str, column: str, recipe: str, paper: float | None, results: Resu
     """mean ± std (n), the difference to the paper, and the paired comparison with softmax on the same tests."""
     runs, softmax = results[row, column, recipe], results["Softmax", column, recipe]
     values = numbers(runs, metric)
-    failed = Counter(word for word in (verdict(run, softmax) for run in runs) if word != "finished")
+    failed = Counter(word for word in (metric.verdict(run, softmax) for run in runs) if word != "finished")
     said = "".join(f"; {count} {word}" for word, count in sorted(failed.items()))
     if not values:
         return f"{'not run' if not runs else 'no number'}{said} | | "
@@ -190,7 +190,7 @@ def provenance(runs: list[Record], metric: Metric) -> list[str]:
         f"{metric.meaning}, mean ± standard deviation (runs). `difference` is ours minus the paper's; "
         f"`against softmax` ours minus our softmax on the same test {metric.tests}, with a bootstrap's 95 % interval "
         f"over seeds and {metric.tests}. `paper` is Section 5.1 with the authors' lambda, `best` what the bare command "
-        f"runs. {COLLAPSED}"
+        f"runs. {metric.collapsed}"
     )
     return [meaning, "", f"{made_with(runs)}."]
 

@@ -136,6 +136,13 @@ def test_worse_than_softmax_is_negative(wanted, runs):
     assert line(records, wanted, "L-Softmax (m=4)")[7].startswith("-46.00 [-")
 
 
+@pytest.mark.parametrize(("train_error", "said"), [(40.0, "92.00 (1)"), (46.0, "92.00 (1; 1 collapsed)")])
+def test_a_train_error_alone_collapses_no_run_below_half_of_chance(wanted, runs, train_error, said):
+    records = {**runs("Softmax", range(20)), **runs("L-Softmax (m=4)", range(8))}  # 10 classes: half of chance is 45
+    records = {key: {**run, "train_error": train_error if "m" in run["loss"] else 0.0} for key, run in records.items()}
+    assert line(records, wanted, "L-Softmax (m=4)")[5] == said
+
+
 def test_a_run_that_was_not_verified_has_no_number(wanted, runs):
     records = runs("Softmax", [])
     for record in records.values():
