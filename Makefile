@@ -37,8 +37,8 @@ tables: $(STAMP) ## write the paper's tables and the studies' from the committed
 	@for f in configs/study/*.yaml; do $(BIN)/python scripts/reproduce.py study=$$(basename $$f .yaml) train=false | tail -n 1; done
 
 figures: $(STAMP) ## draw the figures from the committed records, without training
-	@for n in psi 4 lr_lambda 2 5 6 7; do $(BIN)/python scripts/reproduce.py figure=$$n train=false | tail -n 1; done
-	@for n in 2 5 6 7; do $(BIN)/python scripts/reproduce.py figure=$$n train=false profile=small | tail -n 1; done
+	@for n in psi 4 lr_lambda 2 5 6 7 roc; do $(BIN)/python scripts/reproduce.py figure=$$n train=false | tail -n 1; done
+	@for n in 2 5 6 7 roc; do $(BIN)/python scripts/reproduce.py figure=$$n train=false profile=small | tail -n 1; done
 
 report: tables figures ## one HTML page of all tables and figures: outputs/results/report.html
 	@$(BIN)/python scripts/report.py

@@ -15,7 +15,7 @@ def draw_roc(folder: Path, verification: Verification, title: str) -> None:
     """folder/roc.png and .svg: TAR over FAR, from one impostor on, with the rates that were asked for."""
     pyplot = _pyplot()
     curve = verification.roc
-    impostors = int((~_same(verification)).sum())
+    impostors = int((~verification.same).sum())
     figure, axes = pyplot.subplots(figsize=(5.6, 4.2), layout="constrained")
     axes.plot(curve.far, curve.tar, drawstyle="steps-post", color=INK, linewidth=1.5)
     for far, (tar, realised) in verification.tar_at_far.items():
@@ -53,11 +53,6 @@ def draw_cmc(folder: Path, found: Sequence[Identification], title: str) -> None:
     axes.grid(color="0.92")
     axes.legend(loc="lower right", frameon=False, fontsize=8)
     _save(figure, folder / "cmc")
-
-
-def _same(verification: Verification) -> Any:
-    thresholds = verification.scores.new_tensor(verification.thresholds)
-    return (verification.scores > thresholds[verification.folds]) == verification.correct
 
 
 def _pyplot() -> Any:

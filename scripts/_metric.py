@@ -76,20 +76,20 @@ class VerificationAccuracy(Metric):
         return verdict(run)
 
     def value(self, run: Record) -> float | None:
-        pairs = _reported(run)
+        pairs = reported(run)
         return None if pairs is None else 100 * float(pairs["accuracy"])
 
     def wrong(self, run: Record) -> list[int] | None:
-        pairs = _reported(run)
+        pairs = reported(run)
         return None if pairs is None else list(pairs["wrong_pairs"])
 
     def count(self, run: Record) -> int:
-        pairs = _reported(run)
+        pairs = reported(run)
         return 0 if pairs is None else int(pairs["pairs"])
 
 
-def _reported(run: Record) -> dict[str, Any] | None:
-    """People held out are to choose by."""
+def reported(run: Record) -> dict[str, Any] | None:
+    """What a run says of the first set of pairs that is for reporting; people held out are to choose by."""
     return next((pairs for name, pairs in (run["verification"] or {}).items() if name != HELD_OUT), None)
 
 

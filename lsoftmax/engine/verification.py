@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lsoftmax.engine.evaluation import Batches
 from lsoftmax.metrics import Verification, best_threshold, verify_at, verify_pairs
 from lsoftmax.metrics.embeddings import cosine
+from lsoftmax.metrics.roc import thinned
 
 Columns = tuple[Tensor, Tensor, Tensor]  # left, right (P,) int64 rows of the embeddings; same (P,) bool
 
@@ -42,6 +43,7 @@ def verify(embeddings: Tensor, pairs: Columns, *, tune: Columns | None, folds: T
 def describe(verification: Verification) -> dict[str, Any]:
     """Plain numbers. std: null of a single set of pairs, which has no folds to scatter."""
     v = verification
+    far, tar = thinned(v.roc, impostors=int((~v.same).sum()))
     return {
         "pairs": len(v.correct),
         "accuracy": v.accuracy,
@@ -51,6 +53,7 @@ def describe(verification: Verification) -> dict[str, Any]:
         "auc": v.auc,
         "eer": v.eer,
         "tar_at_far": [{"far": far, "tar": t.tar, "realised_far": t.realised_far} for far, t in v.tar_at_far.items()],
+        "roc": {"far": far.tolist(), "tar": tar.tolist()},
         "wrong_pairs": (~v.correct).nonzero().flatten().tolist(),
     }
 

@@ -77,6 +77,17 @@ def tar_at_far(curve: Roc, impostors: int, limits: Sequence[float]) -> dict[floa
     return found
 
 
+def thinned(curve: Roc, impostors: int, points: int = 200) -> tuple[Tensor, Tensor]:
+    """(FAR, TAR), (<= points + 1,) float64 each: few points to keep and to draw, the same FAR for all sets of so many.
+
+    The highest TAR at each FAR k / impostors, k = 0, 1 and on to all, evenly on a logarithmic axis.
+    """
+    counts = sorted({0, *(round(impostors ** (k / max(1, points - 1))) for k in range(points))})
+    accepted = (curve.far * impostors).round()
+    at = torch.searchsorted(accepted, torch.tensor(counts, dtype=accepted.dtype), right=True) - 1
+    return torch.tensor(counts, dtype=torch.float64) / impostors, curve.tar[at]
+
+
 def allowed(limit: float, impostors: int) -> int:
     """Largest k with k / impostors <= limit, whatever the product rounds to (0.29 * 100 = 28.999...)."""
     if not 0 < limit <= 1:

@@ -42,6 +42,12 @@ class Verification:
     correct: Tensor = field(repr=False)
     folds: Tensor = field(repr=False)
 
+    @property
+    def same(self) -> Tensor:
+        """(P,) bool: which pairs are of one person."""
+        accepted = self.scores > torch.tensor(self.thresholds, dtype=torch.float64)[self.folds]
+        return accepted == self.correct
+
 
 def verify_pairs(scores: Array, same: Array, *, folds: int | Array = 10, far: Sequence[float] = FAR) -> Verification:
     """The protocol of LFW's View 2: each fold is decided with the best threshold of all the others.

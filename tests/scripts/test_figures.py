@@ -17,7 +17,7 @@ from scripts import _features, _figures, _records
 from scripts._plan import cells, figure_cells, names, read_figure, read_profile, read_table
 from scripts.figures import Material, curves, draw, figure4, figure5, style
 
-RUN = ["2", "5", "6", "7"]  # those that are made of runs
+RUN = ["2", "5", "6", "7", "roc"]  # those that are made of runs
 FORMULAS = ["psi", "4", "lr_lambda"]
 PROFILES = ["full", "small", "tiny"]
 _composed = functools.cache(lambda overrides: configuration.compose(overrides))  # 0.1 s each; many ask the same
@@ -169,7 +169,11 @@ def filled(planned, made_up):
         random = np.random.default_rng(0)
         for cell in of(planned, name, "small"):
             curve = [[100, 80.0, 85.0], [200, 40.0, 60.0], [300, None, 50.0]]
-            record = made_up(cell.settings, range(7), curve=curve, parameters=1_200_000, **other)
+            pairs = {"roc": {"far": [0, 0.01, 0.1, 1], "tar": [0.1, 0.4, 0.8, 1]}}
+            verification = {"held_out": {"roc": None}, "lfw": pairs}
+            record = made_up(
+                cell.settings, range(7), curve=curve, parameters=1_200_000, **({"verification": verification} | other)
+            )
             runs[cell.row, cell.column] = [record, record | {"test_error": 9.0}]
             for part in plan.get("features", {}).get("sets", []):
                 found = features.setdefault((cell.row, cell.column), {})
@@ -233,6 +237,19 @@ def test_figure_6_marks_where_the_rate_drops_unless_runs_differ(filled):
     [run, *_] = material.runs["Softmax", "CIFAR100"]
     run["schedule"] = run["schedule"] | {"lr": {"milestones": [7]}}
     assert curves._milestones(material) == []
+
+
+def test_the_roc_is_the_mean_over_runs_at_each_false_accept_rate(filled):
+    material = filled("roc")
+    runs = material.runs["Softmax", "LFW"]
+    runs[1] = runs[1] | {"verification": {"lfw": {"roc": {"far": [0, 0.01, 0.1, 1], "tar": [0, 0.2, 0.4, 1]}}}}
+    [axes] = draw("roc", material).axes
+    [line] = [line for line in axes.lines if line.get_label() == "Softmax"]
+    assert line.get_xydata() == pytest.approx(np.array([[0.01, 0.3], [0.1, 0.6], [1, 1]]))
+
+
+def test_a_run_without_a_roc_is_said(filled):
+    assert "Softmax: no curve" in texts(draw("roc", filled("roc", verification={"lfw": {"accuracy": 0.9}})))
 
 
 # What is written.

@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold
 
 from lsoftmax.metrics import FoldWarning, best_threshold, verify_at, verify_pairs
 from lsoftmax.metrics.folds import fold_ids
-from lsoftmax.metrics.roc import allowed, roc
+from lsoftmax.metrics.roc import allowed, roc, thinned
 
 
 def plain_threshold(scores, same):
@@ -111,6 +111,25 @@ def test_tar_at_far_is_that_of_the_definition(seed):
         lowest = min(allowed_thresholds)
         assert tar == pytest.approx(np.mean(genuine > lowest))
         assert realised == pytest.approx(np.mean(impostors > lowest))
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("points", [1, 7, 200])
+def test_a_thinned_curve_has_the_highest_rate_at_each_of_its_far(seed, points):
+    scores, same = random_case(seed)
+    impostors, genuine = scores[~same], scores[same]
+    far, tar = thinned(roc(torch.tensor(scores), torch.tensor(same)), len(impostors), points)
+    assert len(far) == len(tar) <= points + 1 and far[0] == 0
+    assert points == 1 or far[-1] == tar[-1] == 1
+    for limit, rate in zip(far.tolist(), tar.tolist(), strict=True):
+        reached = [t for t in [*scores, -np.inf] if np.mean(impostors > t) <= limit + 1e-12]
+        assert rate == pytest.approx(np.mean(genuine > min(reached)) if reached else 0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_is_known_which_pairs_were_of_one_person(seed):
+    scores, same = random_case(seed)
+    assert quietly(scores, same, folds=2).same.tolist() == same.tolist()
 
 
 @pytest.mark.parametrize("seed", range(100))
