@@ -134,7 +134,7 @@ class LSoftmax:
 
     name: str = option("lsoftmax")
     m: int = option(**whole(1))
-    gradient: str | None = option(**maybe(choice("exact", "norms_live", "detached")))
+    gradient: str = option(**choice("exact", "norms_live", "detached"))
 
 
 @dataclass

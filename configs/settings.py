@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 from configs import arguments, schema
 from configs.errors import ConfigError, translate, unknown_key
-from configs.schema import LSoftmax, Settings
+from configs.schema import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,14 +54,7 @@ def to_settings(config: DictConfig) -> Settings:
         raise translate(error) from error
     settings: Settings = _typed(Settings, cast(dict[str, Any], values), "")
     _check_together(settings)
-    _complete(settings)
     return settings
-
-
-def _complete(settings: Settings) -> None:
-    """What one key leaves to another. The norms must live where lambda falls as training allows: docs/stability.md."""
-    if isinstance(settings.loss, LSoftmax) and settings.loss.gradient is None:
-        settings.loss.gradient = "norms_live" if settings.schedule.lam.kind == "adaptive" else "exact"
 
 
 def _check_together(settings: Settings) -> None:
@@ -155,7 +148,7 @@ def identity(settings: Settings) -> dict[str, Any]:
 def identity_of(record: dict[str, Any]) -> dict[str, Any]:
     """The same of a finished run's record. Without a margin there is no lambda, though older records have one."""
     values = {key: record[key] for key in ("dataset", "model", "loss", "schedule", "init_from", "seed")}
-    if schema.LOSSES[values["loss"]["name"]] is not LSoftmax:
+    if schema.LOSSES[values["loss"]["name"]] is not schema.LSoftmax:
         values["schedule"] = {key: value for key, value in values["schedule"].items() if key != "lam"}
     return values
 

@@ -69,7 +69,7 @@ BAD: dict[str, tuple[str, list[Any]]] = {
     "model.input_size": ("[height, width]", [28, "a", [28], [28, 28, 28], [28, 0], [28.0, 28], [28, None], {"a": 1}]),
     "loss.name": choice(*LOSSES),
     "loss.m": whole(1),
-    "loss.gradient": choice("exact", "norms_live", "detached", null=True),
+    "loss.gradient": choice("exact", "norms_live", "detached"),
     "loss.form": choice("one_vs_all", "crammer_singer"),
     "loss.norm": choice("l1", "l2"),
     "loss.margin": number(),

@@ -187,18 +187,7 @@ def test_a_bad_option_above_a_config_file_is_an_error_of_one_line(
     assert "\n" not in str(error.value)
 
 
-# The gradient that a kind of lambda asks for, and what a loss without a margin ignores
-
-
-@pytest.mark.parametrize(("kind", "gradient"), [("power", "exact"), ("constant", "exact"), ("adaptive", "norms_live")])
-def test_the_gradient_left_open_is_the_one_for_the_kind_of_lambda(kind: str, gradient: str) -> None:
-    assert compose([f"schedule.lam.kind={kind}"]).loss.gradient == gradient
-
-
-@pytest.mark.parametrize("kind", ["power", "adaptive"])
-@pytest.mark.parametrize("gradient", ["exact", "norms_live", "detached"])
-def test_a_gradient_that_is_asked_for_stays(kind: str, gradient: str) -> None:
-    assert compose([f"schedule.lam.kind={kind}", f"loss.gradient={gradient}"]).loss.gradient == gradient
+# What a loss without a margin ignores
 
 
 @pytest.mark.parametrize("loss", ["softmax", "hinge", "contrastive", "triplet", "cosface", "arcface"])
