@@ -9,7 +9,13 @@ from typing import Any
 from configs.settings import ROOT, identity_of
 
 Record = dict[str, Any]
-UNLEARNED = "A run is collapsed if it predicts one class, or if its train error is above half of chance's."
+ENOUGH = (
+    20  # test images a class: of so many, one at least is taken for its own class by a network that knows the class
+)
+UNLEARNED = (
+    f"A run is collapsed if it predicts one class, or some class never (of sets with {ENOUGH} test images a class), or if "
+    "its train error is above half of chance's."
+)
 COLLAPSED = f"{UNLEARNED[:-1]} or above 1.5 times softmax's plus 15 points."
 STUDIES = "stability"  # the profile under whose name the studies' results lie
 
@@ -59,14 +65,17 @@ def stem(record: Record) -> str:
 
 
 def verdict(record: Record, softmax: Sequence[Record] = ()) -> str:
-    """finished, diverged or collapsed: one class predicted, or a training set that was not learned.
+    """finished, diverged or collapsed: a class given up, or a training set that was not learned.
 
-    That is a train error above half of chance's, or above 1.5 times softmax's of the same setting plus 15 points. At
-    plus 5, runs would count as collapsed that test better than softmax: a margin costs train error.
+    A class is given up that is never predicted, where ENOUGH test images of it could be; of smaller test sets a run is
+    collapsed that predicts one class alone. Not learned means a train error above half of chance's, or above 1.5 times
+    softmax's of the same setting plus 15 points. At plus 5, runs would count as collapsed that test better than softmax:
+    a margin costs train error.
     """
     if record["status"] != "finished":
         return str(record["status"])
     errors = [run["train_error"] for run in softmax if run["status"] == "finished"]
     chance = 100 * (1 - 1 / record["num_classes"])
     most = min(chance / 2, 1.5 * statistics.mean(errors) + 15) if errors else chance / 2
-    return "collapsed" if record["predicted_classes"] == 1 or record["train_error"] > most else "finished"
+    expected = record["num_classes"] if record["test_images"] >= ENOUGH * record["num_classes"] else 2
+    return "collapsed" if record["predicted_classes"] < expected or record["train_error"] > most else "finished"

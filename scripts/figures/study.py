@@ -54,7 +54,7 @@ def draw_traces(ways: dict[str, Record], metric: str) -> Figure:
     for panel in axes.flat:
         panel.grid(axis="y")
         panel.set_axisbelow(True)
-    lam.legend(*error.get_legend_handles_labels(), loc="lower left")  # the colours are those of all panels
+    lam.legend(*error.get_legend_handles_labels(), loc="best")  # the colours are those of all panels
     return figure
 
 

@@ -28,7 +28,8 @@ def made(tmp_path):
     return make
 
 
-FINISHED = {"status": "finished", "num_classes": 10, "predicted_classes": 10, "train_error": 1.0, "divergences": []}
+FINISHED = {"status": "finished", "num_classes": 10, "predicted_classes": 10, "test_images": 100}
+FINISHED |= {"train_error": 1.0, "divergences": []}
 DIVERGED = {"status": "diverged", "divergences": [{"step": 1234}]}
 
 

@@ -162,11 +162,25 @@ def test_runs_on_other_data_are_not_compared_image_by_image(table, wanted, runs)
         (DIVERGED, "diverged"),
         ({"predicted_classes": 1}, "collapsed"),
         ({"predicted_classes": 2}, "finished"),
+        ({"predicted_classes": 9, "test_images": 199}, "finished"),
+        ({"predicted_classes": 9, "test_images": 200}, "collapsed"),
+        ({"predicted_classes": 10, "test_images": 200}, "finished"),
         ({"train_error": 45.1}, "collapsed"),
         ({"train_error": 44.9}, "finished"),
         ({"train_error": 46.0, "num_classes": 100}, "finished"),
     ],
-    ids=["", "status", "1 class", "2 classes", "above", "below", "100 classes"],
+    ids=[
+        "",
+        "status",
+        "1 class",
+        "2 classes",
+        "few images",
+        "class given up",
+        "all classes",
+        "above",
+        "below",
+        "100 classes",
+    ],
 )
 def test_the_verdict_is(runs, change, word):
     [record] = runs("Softmax", change).values()
