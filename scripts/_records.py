@@ -9,12 +9,10 @@ from typing import Any
 from configs.settings import ROOT, identity_of
 
 Record = dict[str, Any]
-ENOUGH = (
-    20  # test images a class: of so many, one at least is taken for its own class by a network that knows the class
-)
+ENOUGH = 20  # test images a class: who knows the class takes one of so many for it, at least
 UNLEARNED = (
-    f"A run is collapsed if it predicts one class, or some class never (of sets with {ENOUGH} test images a class), or if "
-    "its train error is above half of chance's."
+    f"A run is collapsed if it predicts one class, or some class never (of sets with {ENOUGH} test images a class), "
+    "or if its train error is above half of chance's."
 )
 COLLAPSED = f"{UNLEARNED[:-1]} or above 1.5 times softmax's plus 15 points."
 STUDIES = "stability"  # the profile under whose name the studies' results lie
@@ -69,8 +67,8 @@ def verdict(record: Record, softmax: Sequence[Record] = ()) -> str:
 
     A class is given up that is never predicted, where ENOUGH test images of it could be; of smaller test sets a run is
     collapsed that predicts one class alone. Not learned means a train error above half of chance's, or above 1.5 times
-    softmax's of the same setting plus 15 points. At plus 5, runs would count as collapsed that test better than softmax:
-    a margin costs train error.
+    softmax's of the same setting plus 15 points. At plus 5, runs would count as collapsed that test better than softmax,
+    as a margin costs train error.
     """
     if record["status"] != "finished":
         return str(record["status"])
