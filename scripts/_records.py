@@ -67,8 +67,8 @@ def verdict(record: Record, softmax: Sequence[Record] = ()) -> str:
 
     A class is given up that is never predicted, where ENOUGH test images of it could be; of smaller test sets a run is
     collapsed that predicts one class alone. Not learned means a train error above half of chance's, or above 1.5 times
-    softmax's of the same setting plus 15 points. At plus 5, runs would count as collapsed that test better than softmax,
-    as a margin costs train error.
+    softmax's of the same setting plus 15 points. At plus 5, runs would count that test better than softmax: a
+    margin costs train error.
     """
     if record["status"] != "finished":
         return str(record["status"])
