@@ -68,6 +68,9 @@ def draw_over(lines: dict[str, dict[float, list[float]]], setting: str, error: s
     figure, [[axes]] = style.panels(1, 1, 1.4 * style.COLUMN, 3.0)
     for color, (label, points) in zip(COLORS, lines.items(), strict=False):
         points = {at: errors for at, errors in sorted(points.items()) if errors}
+        if not points:
+            axes.plot([], [], color=color, marker="o", markersize=3, label=f"{label}: not run")
+            continue
         means = [mean(errors) for errors in points.values()]
         spread = [stdev(errors) if len(errors) > 1 else 0.0 for errors in points.values()]
         axes.errorbar(list(points), means, spread, color=color, capsize=2, marker="o", markersize=3, label=label)

@@ -145,6 +145,13 @@ def test_errors_over_a_setting_are_drawn_line_by_line(drawn, results, monkeypatc
     assert seen == [({"all": {0.0: [20.0, 22.0], 1.0: [12.0, 10.0], 2.0: []}}, "schedule.weight_decay", "test error")]
 
 
+def test_a_line_without_runs_is_said():
+    from scripts.figures.study import draw_over
+
+    [axes] = draw_over({"softmax": {0.1: [3.0]}, "margin": {0.1: []}}, "decay", "test error").axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["margin: not run", "softmax"]
+
+
 def test_nothing_is_drawn_of_nothing(drawn):
     empty = {("softmax", "digits", "best"): []}
     assert drawn({**STUDY, "rows": STUDY["rows"][:1], "traces": ["softmax"], "over": "x"}, empty) == {}
