@@ -206,5 +206,6 @@ def test_a_run_that_diverges_is_code_3_and_says_so(
 def test_an_infinite_lambda_is_a_run_without_a_margin(
     command: Command, tmp_path: Path, key: str, tiny: Options, result: Result
 ) -> None:
-    assert command(*tiny, f"schedule.lam.{key}=inf", f"run_dir={tmp_path / 'run'}").code == 0
+    options = ["schedule=cifar10_paper", f"schedule.lam.{key}=inf", f"run_dir={tmp_path / 'run'}"]
+    assert command(*tiny, *options).code == 0
     assert result(tmp_path / "run")["status"] == "finished"
