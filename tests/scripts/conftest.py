@@ -4,7 +4,7 @@ import functools
 import importlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -162,3 +162,11 @@ def trained(monkeypatch, elsewhere, made_up) -> Trained:
     monkeypatch.setattr(_runs, "_start", start)
     monkeypatch.setattr(_runs.time, "sleep", lambda seconds: None)
     return started
+
+
+@pytest.fixture(autouse=True)
+def no_open_figures() -> Iterator[None]:
+    """matplotlib warns of figures that stay open, in whichever test opens the twenty-first."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
