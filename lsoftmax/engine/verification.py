@@ -43,7 +43,7 @@ def verify(embeddings: Tensor, pairs: Columns, *, tune: Columns | None, folds: T
 def describe(verification: Verification) -> dict[str, Any]:
     """Plain numbers. std: null of a single set of pairs, which has no folds to scatter."""
     v = verification
-    far, tar = thinned(v.roc, impostors=int((~v.same).sum()))
+    curve = thinned(v.roc, impostors=int((~v.same).sum()))
     return {
         "pairs": len(v.correct),
         "accuracy": v.accuracy,
@@ -53,7 +53,7 @@ def describe(verification: Verification) -> dict[str, Any]:
         "auc": v.auc,
         "eer": v.eer,
         "tar_at_far": [{"far": far, "tar": t.tar, "realised_far": t.realised_far} for far, t in v.tar_at_far.items()],
-        "roc": {"far": far.tolist(), "tar": tar.tolist()},
+        "roc": {name: rates.tolist() for name, rates in zip(("far", "tar"), curve, strict=True)},
         "wrong_pairs": (~v.correct).nonzero().flatten().tolist(),
     }
 

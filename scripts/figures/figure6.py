@@ -9,9 +9,6 @@ from scripts.figures.curves import draw_errors
 def draw(material: Material) -> Figure:
     return draw_errors(
         material,
-        lambda index, label: {
-            "color": style.MARGIN_COLORS[style.margin(label)],
-            "linestyle": style.MARGIN_DASHES[style.margin(label)],
-        },
+        lambda index, label: style.look(label),
         lambda row, runs: style.short(row["label"]),
     )

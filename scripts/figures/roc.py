@@ -1,7 +1,6 @@
 """ROC of verification: true accept rate over false accept rate, by the loss."""
 
 from statistics import mean
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -19,7 +18,7 @@ def draw(material: Material) -> Figure:
     for row in material.plan["rows"]:
         runs = material.runs.get((row["label"], column["label"]), [])
         curves = [pairs["roc"] for run in runs if (pairs := reported(run)) is not None and "roc" in pairs]
-        look = CONTRASTIVE if "Contrastive" in row["label"] else _look(row["label"])
+        look = CONTRASTIVE if "Contrastive" in row["label"] else style.look(row["label"])
         if not curves:
             axes.plot([], [], label=f"{row['label']}: {'no curve' if runs else 'not run'}", **look)
             continue
@@ -37,7 +36,3 @@ def draw(material: Material) -> Figure:
     axes.set_axisbelow(True)
     axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
     return figure
-
-
-def _look(label: str) -> dict[str, Any]:
-    return {"color": style.MARGIN_COLORS[style.margin(label)], "linestyle": style.MARGIN_DASHES[style.margin(label)]}

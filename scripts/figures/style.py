@@ -51,6 +51,11 @@ def margin(label: str) -> int:
     return int(label.partition("m=")[2][:1] or 1)
 
 
+def look(label: str) -> dict[str, Any]:
+    """Colour and dashes of a row by its margin."""
+    return {"color": MARGIN_COLORS[margin(label)], "linestyle": MARGIN_DASHES[margin(label)]}
+
+
 def short(label: str) -> str:
     """A row's label, set as mathematics: "L-Softmax (m=4)" -> "L-Softmax, m = 4"."""
     name, found, m = label.rstrip(")").partition(" (m=")

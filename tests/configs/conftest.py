@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from configs import compose
 from configs.command import Job, Outcome, run_command
 from configs.schema import Settings
 
@@ -60,8 +61,6 @@ def values() -> Callable[..., dict[str, Any]]:
     import copy
     from dataclasses import asdict
 
-    from configs import compose
-
     known: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def get(*overrides: str) -> dict[str, Any]:
@@ -70,3 +69,18 @@ def values() -> Callable[..., dict[str, Any]]:
         return copy.deepcopy(known[overrides])
 
     return get
+
+
+SMALL = ["dataset=synthetic", "dataset.train_images=40", "dataset.test_images=10", "model.width=0.05", "loss.m=2"]
+
+
+SMALL += ["schedule.batch_size=8", "dataset.like=mnist", "model=mnist", "dataset.classes=4", "schedule=cifar10_paper"]
+
+
+@pytest.fixture(scope="module")
+def small() -> Settings:
+    return compose(SMALL)
+
+
+def changed(*overrides: str) -> Settings:
+    return compose([*SMALL, *overrides])

@@ -2,15 +2,19 @@
 
 import functools
 import importlib
+import io
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import models
 import train
@@ -20,6 +24,7 @@ from lsoftmax.engine.folder import identity_sha256
 from lsoftmax.engine.weights import save_weights
 from scripts import _plan, _runs
 from scripts._known_data import expected_sha256
+from scripts._plan import cells
 
 
 class Said(NamedTuple):
@@ -170,3 +175,71 @@ def no_open_figures() -> Iterator[None]:
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture
+def table() -> dict:
+    """A table of the same form with two short columns."""
+    columns = [
+        {"label": "Ones", "overrides": ["dataset=mnist5k"], "paper": ["schedule.steps=7", "schedule.lr.milestones=[]"]},
+        {"label": "Twos", "overrides": ["dataset=mnist5k", "model.width=0.5"], "paper": []},
+    ]
+    rows = [
+        {"label": "Softmax", "overrides": ["loss=softmax"], "numbers": [9.05, None]},
+        {"label": "L-Softmax (m=4)", "overrides": ["loss.m=4"], "numbers": [7.58, 5.92]},
+    ]
+    published = [{"label": "Others (1999)", "numbers": [None, 8.39]}]
+    return {"title": "Errors", "metric": "test_error", "columns": columns, "published": published, "rows": rows}
+
+
+@pytest.fixture
+def wanted(table, elsewhere) -> list:
+    return list(cells(table, {}, 3))
+
+
+@pytest.fixture
+def runs(wanted, made_up):
+    """runs(row, change per seed, ...) -> the records of that row in Ones, best, of as many seeds."""
+
+    def make(row: str, *changes: dict) -> dict:
+        place = (row, "Ones", "best")
+        found = [cell for cell in wanted if (cell.row, cell.column, cell.recipe) == place]
+        records = [made_up(cell.settings, **change) for cell, change in zip(found, changes, strict=False)]
+        return {record["config_sha256"]: record for record in records}
+
+    return make
+
+
+DIVERGED = {"status": "diverged", "test_error": None, "train_error": None, "wrong": None, "predicted_classes": None}
+
+
+COLLAPSED = {"wrong": range(90), "predicted_classes": 1, "train_error": 90.0}
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """run_all takes SIGTERM for its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def jpeg(seed: int, height: int = 112, width: int = 96) -> bytes:
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR).save(file, "JPEG")
+    return file.getvalue()
+
+
+def write_people(root: Path, people: dict[str, int], height: int = 112, width: int = 96) -> Path:
+    seed = 0
+    for person, count in people.items():
+        (root / person).mkdir(parents=True)
+        for number in range(1, count + 1):
+            (root / person / f"{number:03d}.jpg").write_bytes(jpeg(seed, height, width))
+            seed += 1
+    return root
+
+
+def options(source: Path, out: Path, *other: str) -> list[str]:
+    return [f"source={source}", f"out={out}", "workers=1", *other]

@@ -1,82 +1,18 @@
-"""The tables: the records that count, and what is written of them."""
+"""The tables: which records count, and what is written of them."""
 
 import csv
 import io
-import os
 import re
 import statistics
 
 import pytest
 import torch
 
-import data
-from configs.settings import compose, identity
-from lsoftmax.engine.folder import identity_sha256
+from configs.settings import compose
 from lsoftmax.metrics import paired_difference
-from scripts import _known_data, _records, _tables
-from scripts._known_data import expected_sha256
-from scripts._plan import cells, read_table
+from scripts import _tables
 
-# The records.
-
-
-@pytest.fixture
-def table() -> dict:
-    """A table of the same form with two short columns."""
-    columns = [
-        {"label": "Ones", "overrides": ["dataset=mnist5k"], "paper": ["schedule.steps=7", "schedule.lr.milestones=[]"]},
-        {"label": "Twos", "overrides": ["dataset=mnist5k", "model.width=0.5"], "paper": []},
-    ]
-    rows = [
-        {"label": "Softmax", "overrides": ["loss=softmax"], "numbers": [9.05, None]},
-        {"label": "L-Softmax (m=4)", "overrides": ["loss.m=4"], "numbers": [7.58, 5.92]},
-    ]
-    published = [{"label": "Others (1999)", "numbers": [None, 8.39]}]
-    return {"title": "Errors", "metric": "test_error", "columns": columns, "published": published, "rows": rows}
-
-
-@pytest.fixture
-def wanted(table, elsewhere) -> list:
-    return list(cells(table, {}, 3))
-
-
-@pytest.fixture
-def runs(wanted, made_up):
-    """runs(row, change per seed, ...) -> the records of that row in Ones, best, of as many seeds."""
-
-    def make(row: str, *changes: dict) -> dict:
-        place = (row, "Ones", "best")
-        found = [cell for cell in wanted if (cell.row, cell.column, cell.recipe) == place]
-        records = [made_up(cell.settings, **change) for cell, change in zip(found, changes, strict=False)]
-        return {record["config_sha256"]: record for record in records}
-
-    return make
-
-
-DIVERGED = {"status": "diverged", "test_error": None, "train_error": None, "wrong": None, "predicted_classes": None}
-COLLAPSED = {"wrong": range(90), "predicted_classes": 1, "train_error": 90.0}
-
-
-def test_a_kept_record_reads_back_the_same(runs):
-    [(key, record)] = runs("L-Softmax (m=4)", {"wrong": [3, 7]}).items()
-    path = _records.keep(record, "full")
-    assert path.parent == _records.folder("full") and _records.read_records("full") == {key: record}
-
-
-def test_a_record_of_a_profile_lies_apart(runs):
-    [record] = runs("Softmax", {}).values()
-    _records.keep(record, "small")
-    assert _records.read_records("full") == {} and len(_records.read_records("small")) == 1
-
-
-def test_every_run_of_a_table_has_a_file_of_its_own(wanted, made_up):
-    runs = {identity_sha256(cell.identity): made_up(cell.settings) for cell in wanted}
-    assert len({_records.keep(record, "full") for record in runs.values()}) == len(runs)
-
-
-def test_the_same_run_kept_twice_is_one_file(runs):
-    [record] = runs("Softmax", {}).values()
-    assert _records.keep(record, "full") == _records.keep(record, "full")
+from .conftest import COLLAPSED, DIVERGED
 
 
 def test_rows_get_the_records_of_exactly_their_configuration(wanted, runs):
@@ -120,93 +56,16 @@ def test_nothing_is_said_of_left_out_runs_where_there_are_none(table, wanted, ru
     assert "Left out" not in _tables.markdown(table, _tables.collect(wanted, records), "", "", 0)
 
 
-@pytest.mark.parametrize(("known", "counts"), [(True, 1), (False, 0)])
-def test_of_a_known_data_set_no_majority_of_others_counts(elsewhere, made_up, known, counts):
-    wanted = [cell for cell in cells(read_table("2"), {}, 3, ("best",)) if cell.row == "Softmax"]
-    shas = [{"dataset_sha256": "e" * 64}] * 2 + [{} if known else {"dataset_sha256": "e" * 64}]
-    runs = [made_up(cell.settings, **sha) for cell, sha in zip(wanted, shas, strict=True)]
-    results = _tables.collect(wanted, {run["config_sha256"]: run for run in runs})
-    assert len(results["Softmax", "MNIST", "best"]) == counts
-
-
-@pytest.mark.parametrize("validation", [0, 5000])
-def test_augmentation_changes_no_data_and_a_validation_split_does(validation):
-    plain, plus = (
-        identity(compose([f"dataset={name}", f"dataset.validation={validation}"])) for name in ("cifar10", "cifar10+")
-    )
-    known = expected_sha256(plain["dataset"])
-    assert known == expected_sha256(plus["dataset"]) and (known is None) == (validation > 0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("key", _known_data._SHA256, ids=str)
-def test_the_known_digests_are_those_of_the_published_files(key):
-    root = os.environ.get("LSOFTMAX_DATA")
-    if root is None:
-        pytest.skip("LSOFTMAX_DATA is not set")
-    name, images, classes = key
-    splits = data.load(name, root, download=False, train_images=images, classes=classes)
-    assert splits.sha256() == _known_data._SHA256[key]
-
-
 def test_runs_on_other_data_are_not_compared_image_by_image(table, wanted, runs):
     other = {"wrong": range(4), "dataset_sha256": "e" * 64}
     records = {**runs("Softmax", {"wrong": range(9)}), **runs("L-Softmax (m=4)", other)}
     assert "-5.00 [" not in _tables.markdown(table, _tables.collect(wanted, records), "", "")
 
 
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ({}, "finished"),
-        (DIVERGED, "diverged"),
-        ({"predicted_classes": 1}, "collapsed"),
-        ({"predicted_classes": 2}, "finished"),
-        ({"predicted_classes": 9, "test_images": 199}, "finished"),
-        ({"predicted_classes": 9, "test_images": 200}, "collapsed"),
-        ({"predicted_classes": 10, "test_images": 200}, "finished"),
-        ({"train_error": 45.1}, "collapsed"),
-        ({"train_error": 44.9}, "finished"),
-        ({"train_error": 46.0, "num_classes": 100}, "finished"),
-    ],
-    ids=[
-        "",
-        "status",
-        "1 class",
-        "2 classes",
-        "few images",
-        "class given up",
-        "all classes",
-        "above",
-        "below",
-        "100 classes",
-    ],
-)
-def test_the_verdict_is(runs, change, word):
-    [record] = runs("Softmax", change).values()
-    assert _records.verdict(record) == word
-
-
-@pytest.mark.parametrize(("error", "word"), [(24.0, "finished"), (24.1, "collapsed"), (60.0, "collapsed")])
-def test_a_run_that_learned_far_less_than_softmax_is_collapsed(runs, error, word):
-    softmax = list(runs("Softmax", {"train_error": 4.0}, {"train_error": 8.0}, DIVERGED).values())
-    [record] = runs("L-Softmax (m=4)", {"train_error": error}).values()
-    assert _records.verdict(record, softmax) == word  # 1.5 x 6 + 15, of the runs that have a number
-
-
-def test_chance_still_counts_where_softmax_learned_nothing(runs):
-    softmax = list(runs("Softmax", {"train_error": 80.0}).values())
-    [record] = runs("L-Softmax (m=4)", {"train_error": 46.0}).values()
-    assert _records.verdict(record, softmax) == "collapsed"
-
-
 def test_a_table_judges_by_softmax_of_its_own_column(written, sheet, runs):
     records = {**runs("Softmax", {"train_error": 0.0}), **runs("L-Softmax (m=4)", {"train_error": 16.0})}
     assert "1 collapsed" in written(records)[OURS]
     assert sheet(records)["Ones", "L-Softmax (m=4)", "best"]["collapsed"] == "1"
-
-
-# What is written.
 
 
 @pytest.fixture
@@ -234,6 +93,8 @@ def sheet(table, wanted):
 
 
 OURS, DIFFERENCE, AGAINST = 5, 6, 7  # of `best`, after method, paper and three of `paper`
+
+
 ERRORS = [{"wrong": range(8)}, {"wrong": range(5)}, {"wrong": range(10)}]
 
 

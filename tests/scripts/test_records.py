@@ -1,0 +1,110 @@
+"""The records of finished runs: where they lie, on which data they are, what became of a run."""
+
+import os
+
+import pytest
+
+import data
+from configs.settings import compose, identity
+from lsoftmax.engine.folder import identity_sha256
+from scripts import _known_data, _records, _tables
+from scripts._known_data import expected_sha256
+from scripts._plan import cells, read_table
+
+from .conftest import DIVERGED
+
+
+def test_a_kept_record_reads_back_the_same(runs):
+    [(key, record)] = runs("L-Softmax (m=4)", {"wrong": [3, 7]}).items()
+    path = _records.keep(record, "full")
+    assert path.parent == _records.folder("full") and _records.read_records("full") == {key: record}
+
+
+def test_a_record_of_a_profile_lies_apart(runs):
+    [record] = runs("Softmax", {}).values()
+    _records.keep(record, "small")
+    assert _records.read_records("full") == {} and len(_records.read_records("small")) == 1
+
+
+def test_every_run_of_a_table_has_a_file_of_its_own(wanted, made_up):
+    runs = {identity_sha256(cell.identity): made_up(cell.settings) for cell in wanted}
+    assert len({_records.keep(record, "full") for record in runs.values()}) == len(runs)
+
+
+def test_the_same_run_kept_twice_is_one_file(runs):
+    [record] = runs("Softmax", {}).values()
+    assert _records.keep(record, "full") == _records.keep(record, "full")
+
+
+@pytest.mark.parametrize(("known", "counts"), [(True, 1), (False, 0)])
+def test_of_a_known_data_set_no_majority_of_others_counts(elsewhere, made_up, known, counts):
+    wanted = [cell for cell in cells(read_table("2"), {}, 3, ("best",)) if cell.row == "Softmax"]
+    shas = [{"dataset_sha256": "e" * 64}] * 2 + [{} if known else {"dataset_sha256": "e" * 64}]
+    runs = [made_up(cell.settings, **sha) for cell, sha in zip(wanted, shas, strict=True)]
+    results = _tables.collect(wanted, {run["config_sha256"]: run for run in runs})
+    assert len(results["Softmax", "MNIST", "best"]) == counts
+
+
+@pytest.mark.parametrize("validation", [0, 5000])
+def test_augmentation_changes_no_data_and_a_validation_split_does(validation):
+    plain, plus = (
+        identity(compose([f"dataset={name}", f"dataset.validation={validation}"])) for name in ("cifar10", "cifar10+")
+    )
+    known = expected_sha256(plain["dataset"])
+    assert known == expected_sha256(plus["dataset"]) and (known is None) == (validation > 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", _known_data._SHA256, ids=str)
+def test_the_known_digests_are_those_of_the_published_files(key):
+    root = os.environ.get("LSOFTMAX_DATA")
+    if root is None:
+        pytest.skip("LSOFTMAX_DATA is not set")
+    name, images, classes = key
+    splits = data.load(name, root, download=False, train_images=images, classes=classes)
+    assert splits.sha256() == _known_data._SHA256[key]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({}, "finished"),
+        (DIVERGED, "diverged"),
+        ({"predicted_classes": 1}, "collapsed"),
+        ({"predicted_classes": 2}, "finished"),
+        ({"predicted_classes": 9, "test_images": 199}, "finished"),
+        ({"predicted_classes": 9, "test_images": 200}, "collapsed"),
+        ({"predicted_classes": 10, "test_images": 200}, "finished"),
+        ({"train_error": 45.1}, "collapsed"),
+        ({"train_error": 44.9}, "finished"),
+        ({"train_error": 46.0, "num_classes": 100}, "finished"),
+    ],
+    ids=[
+        "",
+        "status",
+        "1 class",
+        "2 classes",
+        "few images",
+        "class given up",
+        "all classes",
+        "above",
+        "below",
+        "100 classes",
+    ],
+)
+def test_the_verdict_is(runs, change, word):
+    [record] = runs("Softmax", change).values()
+    assert _records.verdict(record) == word
+
+
+@pytest.mark.parametrize(("error", "word"), [(24.0, "finished"), (24.1, "collapsed"), (60.0, "collapsed")])
+def test_a_run_that_learned_far_less_than_softmax_is_collapsed(runs, error, word):
+    softmax = list(runs("Softmax", {"train_error": 4.0}, {"train_error": 8.0}, DIVERGED).values())
+    [record] = runs("L-Softmax (m=4)", {"train_error": error}).values()
+    assert _records.verdict(record, softmax) == word  # 1.5 x 6 + 15, of the runs that have a number
+
+
+def test_chance_still_counts_where_softmax_learned_nothing(runs):
+    softmax = list(runs("Softmax", {"train_error": 80.0}).values())
+    [record] = runs("L-Softmax (m=4)", {"train_error": 46.0}).values()
+    assert _records.verdict(record, softmax) == "collapsed"
