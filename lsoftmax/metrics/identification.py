@@ -148,7 +148,7 @@ def _unit(features: Tensor, name: str, first: int = 0) -> Tensor:
 class _Scores:
     """Cosines of all probes with a block of distractors, in memory that every block uses again.
 
-    New pages for each block would take a sixth of the product's time.
+    New pages for each block would take up to a third of the product's time.
     """
 
     def __init__(self, queries: Tensor, rows: int) -> None:

@@ -54,7 +54,7 @@ def draw_traces(ways: dict[str, Record], metric: str) -> Figure:
     for panel in axes.flat:
         panel.grid(axis="y")
         panel.set_axisbelow(True)
-    lam.legend(*error.get_legend_handles_labels(), loc="best")  # the colours are those of all panels
+    figure.legend(*error.get_legend_handles_labels(), loc="outside upper center", ncols=3)  # for all panels
     return figure
 
 
