@@ -123,6 +123,9 @@ class Model:
     )
 
 
+GRADIENTS = ("exact", "norms_live", "detached")
+
+
 @dataclass
 class Softmax:
     name: str = option("softmax")
@@ -134,7 +137,7 @@ class LSoftmax:
 
     name: str = option("lsoftmax")
     m: int = option(**whole(1))
-    gradient: str = option(**choice("exact", "norms_live", "detached"))
+    gradient: str = option(**choice(*GRADIENTS))
 
 
 @dataclass
@@ -222,6 +225,7 @@ class Schedule:
     batch_size: int = option(**whole(2))
     lr: LearningRate = field(default_factory=LearningRate)
     lam: Lambda = field(default_factory=Lambda)
+    gradient: str = option(**choice(*GRADIENTS))  # what loss.gradient is unless it is given
     momentum: float = option("a number in [0, 1)", lambda value: 0 <= value < 1)
     weight_decay: float = option(**number(0))
     classifier: ClassifierGroup = field(default_factory=ClassifierGroup)

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Keys that the configuration file of an older run lacks, with values that such a run takes no notice of.
 ADDED_LATER = {
     "schedule": {
+        "gradient": "exact",
         "lam": {"accuracy": 0.7, "rate": 0.02},
         "lr": {"kind": "step", "every": 1000, "patience": 2, "minimum": 0.0},
     }
@@ -142,6 +143,7 @@ def identity(settings: Settings) -> dict[str, Any]:
         group = values["schedule"][key]
         for name in unused[group["kind"]]:
             del group[name]
+    del values["schedule"]["gradient"]  # it is in loss.gradient
     return identity_of(values)
 
 

@@ -30,6 +30,7 @@ def test_the_schemas_trainer_has_the_fields_of_the_trainers_options() -> None:
 def test_what_was_asked_is_data_network_loss_schedule_weights_and_seed(default: Settings) -> None:
     asked = {key: value for key, value in asdict(default).items() if key in ASKED}
     del asked["dataset"]["check_integrity"]
+    del asked["schedule"]["gradient"]  # it is in loss.gradient
     for name in ("accuracy", "rate"):  # of an adaptive lambda
         del asked["schedule"]["lam"][name]
     asked["schedule"]["lr"] = {name: asked["schedule"]["lr"][name] for name in ("base", "milestones", "factor")}
@@ -87,6 +88,28 @@ def test_the_file_of_a_run_made_before_there_were_these_keys_can_be_read(tmp_pat
     older = yaml.safe_load(to_yaml(compose()))
     for key in keys[1:]:
         del older["schedule"][keys[0]][key]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
+    assert identity(from_file(tmp_path / "config.yaml")) == identity(compose())
+
+
+# The gradient belongs to the loss, its default to the schedule
+
+
+def test_the_gradient_is_the_schedules_unless_it_is_given() -> None:
+    asked = [[], ["loss.gradient=detached"], ["schedule.gradient=norms_live"], ["loss=lsoftmax_m2"]]
+    gradients = [compose(["schedule=cifar10", *options]).loss.gradient for options in asked]
+    assert gradients == ["norms_live", "detached", "norms_live", "norms_live"]
+    assert compose(["schedule=cifar10_paper"]).loss.gradient == "exact"
+
+
+def test_a_run_is_known_by_the_gradient_of_its_loss_alone() -> None:
+    asked = [identity(compose([f"{key}.gradient=norms_live"])) for key in ("loss", "schedule")]
+    assert asked[0] == asked[1] and "gradient" not in asked[0]["schedule"]
+
+
+def test_the_file_of_a_run_made_before_schedules_had_a_gradient_can_be_read(tmp_path: Path) -> None:
+    older = yaml.safe_load(to_yaml(compose()))
+    del older["schedule"]["gradient"]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
     assert identity(from_file(tmp_path / "config.yaml")) == identity(compose())
 
