@@ -31,7 +31,7 @@ def path(record: Record, profile: str) -> Path:
 
 def keep(run: Path, record: Record, what: Wanted, profile: str) -> Path | None:
     """Write the features of the run in the folder `run`; None if its weights are not there (or not this record's)."""
-    if not _is_run_of(run, record):
+    if not is_run_of(run, record):
         return None
     import io
 
@@ -56,7 +56,7 @@ def read(record: Record, profile: str) -> Arrays | None:
         return {name: file[name] for name in file.files}
 
 
-def _is_run_of(run: Path, record: Record) -> bool:
+def is_run_of(run: Path, record: Record) -> bool:
     try:
         result = json.loads((run / "result.json").read_text())
     except (OSError, ValueError):

@@ -5,12 +5,14 @@ from lsoftmax.metrics.embeddings import verify_embeddings
 from lsoftmax.metrics.folds import FoldWarning
 from lsoftmax.metrics.identification import Identification, identify
 from lsoftmax.metrics.paired import PairedDifference, paired_difference
+from lsoftmax.metrics.retrieval import Retrieval, retrieve
 from lsoftmax.metrics.verification import Verification, best_threshold, verify_at, verify_pairs
 
 __all__ = [
     "FoldWarning",
     "Identification",
     "PairedDifference",
+    "Retrieval",
     "Verification",
     "best_threshold",
     "confusion_matrix",
@@ -18,6 +20,7 @@ __all__ = [
     "identify",
     "paired_difference",
     "per_class_error",
+    "retrieve",
     "verify_at",
     "verify_embeddings",
     "verify_pairs",

@@ -126,7 +126,7 @@ def made_up() -> Callable[..., dict]:
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """outputs/ of the table runner, in a folder of its own."""
-    for module in ("reproduce", "report", "scripts._records", "scripts._hparams", "configs.run_directory"):
+    for module in ("reproduce", "report", "unseen", "scripts._records", "scripts._hparams", "configs.run_directory"):
         monkeypatch.setattr(importlib.import_module(module), "ROOT", tmp_path)
     monkeypatch.setattr("os.fsync", lambda descriptor: None)  # no test here cuts the power
     plan = importlib.import_module("scripts._plan")

@@ -1,0 +1,150 @@
+"""How far features carry to classes that the network has never seen: each test image of these looks for its own kind.
+
+    python scripts/unseen.py run=outputs/runs/cifar10/...
+    python scripts/unseen.py study=decay
+
+run=    one finished run
+study=  all runs of a study whose weights are still in outputs/runs; writes outputs/results/stability/unseen_NAME.md
+        from what was measured, now or before (unseen/*.json there, commit them)
+Further options are the configuration's: device=, data_root=, dataset.check_integrity=, trainer.eval_batch_size=, ...
+
+The classes are CIFAR100's 100 for a network of CIFAR10, which has none of them, and the others for one of some of
+CIFAR100's classes (dataset.classes). Recall at 1 is the share of images whose nearest other image, by the cosine of the
+features, is of their class; MAP@R the mean average precision among as many as there are of their class.
+"""
+
+import _root  # noqa: F401
+
+# isort: split
+
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.errors import ConfigError
+from configs.schema import Settings
+from configs.settings import ROOT, compose
+from scripts import _cli, _features, _plan, _records
+from scripts._records import Record
+
+if TYPE_CHECKING:
+    from data import ImageSet
+
+HEAD = ["way", "runs", "test error", "recall at 1", "MAP@R"]
+KEPT = ("recall_at_1", "map_at_r")  # percent
+
+
+def unseen(arguments: list[str]) -> None:
+    """See above."""
+    own, extra = _cli.split_options(arguments, ["run", "study"])
+    if len(own) != 1:
+        raise ConfigError("give either run=FOLDER or study=NAME")
+    if "run" in own:
+        found = measure(Path(own["run"]).expanduser(), extra)
+        print(
+            f"{found['images']:,} images of {found['classes']} classes that the network has never seen: "
+            f"recall at 1 {found['recall_at_1']:.2f} %, MAP@R {found['map_at_r']:.2f} %"
+        )
+    else:
+        print(f"study    {_study(own['study'], extra).relative_to(ROOT)}")
+
+
+def measure(run: Path, extra: Sequence[str] = ()) -> dict[str, Any]:
+    """What is kept of a run, from the weights in its folder; percent."""
+    import torch
+
+    from lsoftmax.metrics import retrieve
+    from scripts._network import open_network
+
+    network = open_network(run, extra)
+    images = images_for(network.settings)
+    with torch.no_grad():
+        parts = torch.split(images.images, network.settings.trainer.eval_batch_size)
+        features = torch.cat([network.backbone(network.prepare(part)) for part in parts])
+    found = retrieve(features, images.labels.to(features.device))
+    return {
+        "recall_at_1": 100 * found.recall_at_1,
+        "map_at_r": 100 * found.map_at_r,
+        "images": len(images),
+        "classes": len(set(images.labels.tolist())),
+    }
+
+
+def images_for(settings: Settings) -> "ImageSet":
+    """Test images of classes that a network of these settings has not been trained on."""
+    name, seen = settings.dataset.name, getattr(settings.dataset, "classes", None) or 0
+    if name not in ("cifar10", "cifar10+") and not (name == "cifar100" and seen):
+        raise ConfigError(f"dataset={name}: a network of all its classes, and no others are at hand")
+    from assemble import load_data
+
+    others = compose(["dataset=cifar100"])
+    others.dataset.check_integrity = settings.dataset.check_integrity
+    images = load_data(replace(others, data_root=settings.data_root, data_download=settings.data_download)).test
+    return images if name != "cifar100" else images.subset((images.labels >= seen).nonzero().flatten())
+
+
+def _study(name: str, extra: Sequence[str]) -> Path:
+    from lsoftmax.engine.files import write_json, write_text
+    from scripts import _tables
+
+    study = _plan.read_study(name)
+    wanted = _plan.figure_cells(study, _plan.read_profile(study["profile"]), study["seeds"])
+    results = _tables.collect(wanted, _records.read_records(*_records.sources(_records.STUDIES)))
+    folders = _folders()
+    for record in (record for runs in results.values() for record in runs if not _kept(record).exists()):
+        run = folders.get(record["config_sha256"])
+        if run is not None and _features.is_run_of(run, record):
+            _kept(record).parent.mkdir(parents=True, exist_ok=True)
+            write_json(_kept(record), measure(run, extra))
+            print(f"measured {_kept(record).relative_to(ROOT)}")
+    path = _records.results_folder(_records.STUDIES) / f"unseen_{name}.md"
+    write_text(path, markdown(name, study, results))
+    return path
+
+
+def _folders() -> dict[str, Path]:
+    """Finished runs by what was asked of them."""
+    found = (ROOT / "outputs" / "runs").glob("*/*/seed=*/result.json")
+    return {json.loads(path.read_text())["config_sha256"]: path.parent for path in found}
+
+
+def _kept(record: Record) -> Path:
+    return _records.results_folder(_records.STUDIES) / "unseen" / f"{_records.stem(record)}.json"
+
+
+def markdown(name: str, study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]]) -> str:
+    """A line per way of the study that has been measured."""
+    lines = [f"# Classes never seen: {study['title']}", "", f"`python scripts/unseen.py study={name}`", ""]
+    for column in study["columns"]:
+        rows = [
+            (way, [record for record in results.get((way, column["label"], "best"), []) if _kept(record).exists()])
+            for way in (row["label"] for row in study["rows"])
+        ]
+        lines += [f"## {column['label']}", "", _line(HEAD), "|---|" + "---:|" * (len(HEAD) - 1)]
+        lines += [_line(_cells(way, runs)) for way, runs in rows if runs]
+        lines += [""]
+    said = __doc__.strip().split("\n\n")[-1].replace("\n", " ")
+    return "\n".join([*lines, f"{said} Percent, mean ± standard deviation over the runs."]) + "\n"
+
+
+def _cells(way: str, runs: Sequence[Record]) -> list[str]:
+    kept = [json.loads(_kept(record).read_text()) for record in runs]
+    errors = [record["test_error"] for record in runs]
+    return [way, str(len(runs)), _spread(errors), *(_spread([one[key] for one in kept]) for key in KEPT)]
+
+
+def _spread(values: Sequence[float]) -> str:
+    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{deviation}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(_cli.main(unseen, __doc__))
