@@ -17,8 +17,9 @@ import train
 from configs import ROOT, compose
 from configs.run_directory import run_directory
 from configs.settings import identity
-from data import DeviceLoader, StreamLoader
+from data import DeviceLoader, ImageSet, Splits, StreamLoader
 from data.faces.crop import Crop
+from lsoftmax.engine.signals import StopRequest
 from lsoftmax.engine.verification import verify
 from lsoftmax.engine.weights import read_weights
 
@@ -139,6 +140,20 @@ def test_a_set_is_streamed_by_need_or_by_order(
     mean = torch.zeros(3, 1, 1)
     trainer = assemble.make_trainer(settings, splits, mean, CPU, tmp_path / "checkpoint.pt")
     assert type(trainer.loader) is kind
+
+
+@pytest.mark.parametrize("people", [100, 300_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_any_number_of_people_is_learned_and_told_apart(tmp_path: Path, people: int) -> None:
+    labels = torch.tensor([0, 1, people // 2, people - 1])
+    pixels = torch.randint(0, 256, (4, 3, 112, 96), generator=torch.Generator().manual_seed(0)).byte()
+    few = ImageSet(pixels, labels, ("",) * people)
+    settings = compose([*TINY, "dataset=webface", "schedule.steps=30", "schedule.lr.milestones=[]"])
+    trainer = assemble.make_trainer(settings, Splits(few, None, few), torch.full((3, 1, 1), 127.5), CPU, tmp_path / "x")
+    for _ in range(30):
+        trainer._step()
+    found = trainer.evaluate("test", StopRequest())
+    assert trainer.criterion.weight.shape[0] == people and found.error == 0
+    assert found.predictions.tolist() == labels.tolist()
 
 
 def test_how_a_set_is_read_is_not_what_was_asked() -> None:
