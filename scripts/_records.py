@@ -41,6 +41,8 @@ def read_records(*profiles: str) -> dict[str, Record]:
     for profile in profiles:
         for path in sorted(folder(profile).glob("*.json")):
             record = json.loads(path.read_text())
+            if unseen(record).exists():
+                record["unseen"] = json.loads(unseen(record).read_text())
             found[identity_sha256(identity_of(record))] = record
     return found
 
@@ -53,6 +55,11 @@ def keep(record: Record, profile: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
     return path
+
+
+def unseen(record: Record) -> Path:
+    """What scripts/unseen.py has measured of this run."""
+    return results_folder(STUDIES) / "unseen" / f"{stem(record)}.json"
 
 
 def stem(record: Record) -> str:

@@ -31,6 +31,7 @@ def _at_the_end(name: str) -> Callable[[Record], float | None]:
     return lambda run: run["trace"][-1].get(name) if run.get("trace") else None
 
 
+UNSEEN = Column("unseen", "unseen", ".1f", lambda run: run["unseen"]["recall_at_1"] if "unseen" in run else None)
 # The instruments are the last batch's, with the last step's weights.
 INSTRUMENTS = (
     Column("train_error", "train error", ".1f", lambda run: run["train_error"]),
@@ -38,6 +39,7 @@ INSTRUMENTS = (
     Column("feature_norm", "norm of x", ".1f", _at_the_end("feature_norm")),
     Column("weight_norm", "norm of w", ".2f", _at_the_end("weight_norm")),
     Column("lam", "lambda", ".2g", _at_the_end("lam")),
+    UNSEEN,
 )
 
 
@@ -47,7 +49,7 @@ def markdown(study: dict[str, Any], results: Results, command: str) -> str:
     for column in study["columns"]:
         lines += [f"## {column['label']}", "", *_problem(study, column["label"], results), ""]
     if any(results.values()):
-        lines += [meaning(study), ""]
+        lines += [meaning(study, results), ""]
     return "\n".join([*lines, origin(results)]) + "\n"
 
 
@@ -59,22 +61,32 @@ def origin(results: Results) -> str:
     return f"{len({run['config_sha256'] for run in runs})} runs. {_tables.made_with(runs)}."
 
 
-def meaning(study: dict[str, Any]) -> str:
+def _filled(results: Results) -> list[Column]:
+    """The columns that some run has a number for."""
+    runs = [run for found in results.values() for run in found]
+    return [column for column in INSTRUMENTS if any(column.of(run) is not None for run in runs)]
+
+
+def meaning(study: dict[str, Any], results: Results) -> str:
     """What the columns say."""
     interval = (
         ", with a bootstrap's 95 % interval over seeds and images" if study["metric"] == "test_error" else " (of means)"
+    )
+    unseen = (
+        "`unseen`: of images of classes that the network has never seen, the share whose nearest other image by the "
+        "cosine of the features is of the same class, in percent (`python scripts/unseen.py -h`). "
     )
     return (
         "Errors of the last step in percent, mean ± standard deviation (runs). `difference` is to "
         f"{study['baseline']} on the same images{interval}. The last columns are means over the runs: train error in "
         "percent, the median target angle in degrees, mean norms of features and class weights, and lambda, these four "
-        f"of the last step's batch. {METRICS[study['metric']].collapsed}"
+        f"of the last step's batch. {unseen if UNSEEN in _filled(results) else ''}{METRICS[study['metric']].collapsed}"
     )
 
 
-def heads(study: dict[str, Any]) -> list[str]:
+def heads(study: dict[str, Any], results: Results) -> list[str]:
     """What stands above the cells of `rows`."""
-    return ["way", "runs", HEADS[study["metric"]], "difference", *(column.head for column in INSTRUMENTS)]
+    return ["way", "runs", HEADS[study["metric"]], "difference", *(column.head for column in _filled(results))]
 
 
 def rows(study: dict[str, Any], problem: str, results: Results) -> list[list[str]]:
@@ -85,13 +97,13 @@ def rows(study: dict[str, Any], problem: str, results: Results) -> list[list[str
         error = "" if line["mean"] is None else f"{line['mean']:.2f}{spread} ({line['n']})"
         interval = f" [{line['low']:+.2f}, {line['high']:+.2f}]" if line["low"] is not None else ""
         difference = "" if line["difference"] is None else f"{line['difference']:+.2f}{interval}"
-        last = ["" if line[c.key] is None else f"{line[c.key]:{c.form}}" for c in INSTRUMENTS]
+        last = ["" if line[c.key] is None else f"{line[c.key]:{c.form}}" for c in _filled(results)]
         found.append([line["way"], _ended(line), error, difference, *last])
     return found
 
 
 def _problem(study: dict[str, Any], problem: str, results: Results) -> list[str]:
-    titles = heads(study)
+    titles = heads(study, results)
     rule = "|---|---|" + "---:|" * (len(titles) - 2)
     return [_cells(titles), rule, *map(_cells, rows(study, problem, results))]
 

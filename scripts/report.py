@@ -100,10 +100,10 @@ def _study(name: str) -> dict[str, Any]:
         "title": study["title"],
         "text": study["text"],
         "command": command("study", name, "full"),
-        "heads": _studies.heads(study),
+        "heads": _studies.heads(study, results),
         "problems": [(c["label"], _studies.rows(study, c["label"], results)) for c in study["columns"]],
         "pictures": [base64.b64encode(path.read_bytes()).decode() for path in pictures],
-        "meaning": _studies.meaning(study),
+        "meaning": _studies.meaning(study, results),
         "origin": _studies.origin(results),
     }
 

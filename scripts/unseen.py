@@ -4,8 +4,8 @@
     python scripts/unseen.py study=decay
 
 run=    one finished run
-study=  all runs of a study whose weights are still in outputs/runs; writes outputs/results/stability/unseen_NAME.md
-        from what was measured, now or before (unseen/*.json there, commit them)
+study=  all runs of a study whose weights are still in outputs/runs; each leaves a small file in
+        outputs/results/stability/unseen/ (commit it), from which the study's table takes its column
 Further options are the configuration's: device=, data_root=, dataset.check_integrity=, trainer.eval_batch_size=, ...
 
 The classes are CIFAR100's 100 for a network of CIFAR10, which has none of them, and the others for one of some of
@@ -18,7 +18,6 @@ import _root  # noqa: F401
 # isort: split
 
 import json
-import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,13 +28,9 @@ from configs.errors import ConfigError
 from configs.schema import Settings
 from configs.settings import ROOT, compose
 from scripts import _cli, _features, _plan, _records
-from scripts._records import Record
 
 if TYPE_CHECKING:
     from data import ImageSet
-
-HEAD = ["way", "runs", "test error", "recall at 1", "MAP@R"]
-KEPT = ("recall_at_1", "map_at_r")  # percent
 
 
 def unseen(arguments: list[str]) -> None:
@@ -50,7 +45,8 @@ def unseen(arguments: list[str]) -> None:
             f"recall at 1 {found['recall_at_1']:.2f} %, MAP@R {found['map_at_r']:.2f} %"
         )
     else:
-        print(f"study    {_study(own['study'], extra).relative_to(ROOT)}")
+        measured = _study(own["study"], extra)
+        print(f"{measured} runs; python scripts/reproduce.py study={own['study']} train=false writes the table")
 
 
 def measure(run: Path, extra: Sequence[str] = ()) -> dict[str, Any]:
@@ -87,63 +83,29 @@ def images_for(settings: Settings) -> "ImageSet":
     return images if name != "cifar100" else images.subset((images.labels >= seen).nonzero().flatten())
 
 
-def _study(name: str, extra: Sequence[str]) -> Path:
-    from lsoftmax.engine.files import write_json, write_text
+def _study(name: str, extra: Sequence[str]) -> int:
+    """Measure what can be and is not yet; the number of runs that have been measured, now or before."""
+    from lsoftmax.engine.files import write_json
     from scripts import _tables
 
     study = _plan.read_study(name)
     wanted = _plan.figure_cells(study, _plan.read_profile(study["profile"]), study["seeds"])
     results = _tables.collect(wanted, _records.read_records(*_records.sources(_records.STUDIES)))
-    folders = _folders()
-    for record in (record for runs in results.values() for record in runs if not _kept(record).exists()):
-        run = folders.get(record["config_sha256"])
-        if run is not None and _features.is_run_of(run, record):
-            _kept(record).parent.mkdir(parents=True, exist_ok=True)
-            write_json(_kept(record), measure(run, extra))
-            print(f"measured {_kept(record).relative_to(ROOT)}")
-    path = _records.results_folder(_records.STUDIES) / f"unseen_{name}.md"
-    write_text(path, markdown(name, study, results))
-    return path
+    folders, measured = _folders(), 0
+    for record in (record for runs in results.values() for record in runs):
+        run, kept = folders.get(record["config_sha256"]), _records.unseen(record)
+        if not kept.exists() and run is not None and _features.is_run_of(run, record):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_json(kept, measure(run, extra))
+            print(f"measured {kept.relative_to(ROOT)}")
+        measured += kept.exists()
+    return measured
 
 
 def _folders() -> dict[str, Path]:
     """Finished runs by what was asked of them."""
     found = (ROOT / "outputs" / "runs").glob("*/*/seed=*/result.json")
     return {json.loads(path.read_text())["config_sha256"]: path.parent for path in found}
-
-
-def _kept(record: Record) -> Path:
-    return _records.results_folder(_records.STUDIES) / "unseen" / f"{_records.stem(record)}.json"
-
-
-def markdown(name: str, study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]]) -> str:
-    """A line per way of the study that has been measured."""
-    lines = [f"# Classes never seen: {study['title']}", "", f"`python scripts/unseen.py study={name}`", ""]
-    for column in study["columns"]:
-        rows = [
-            (way, [record for record in results.get((way, column["label"], "best"), []) if _kept(record).exists()])
-            for way in (row["label"] for row in study["rows"])
-        ]
-        lines += [f"## {column['label']}", "", _line(HEAD), "|---|" + "---:|" * (len(HEAD) - 1)]
-        lines += [_line(_cells(way, runs)) for way, runs in rows if runs]
-        lines += [""]
-    said = __doc__.strip().split("\n\n")[-1].replace("\n", " ")
-    return "\n".join([*lines, f"{said} Percent, mean ± standard deviation over the runs."]) + "\n"
-
-
-def _cells(way: str, runs: Sequence[Record]) -> list[str]:
-    kept = [json.loads(_kept(record).read_text()) for record in runs]
-    errors = [record["test_error"] for record in runs]
-    return [way, str(len(runs)), _spread(errors), *(_spread([one[key] for one in kept]) for key in KEPT)]
-
-
-def _spread(values: Sequence[float]) -> str:
-    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{deviation}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from configs.errors import ConfigError
 from configs.settings import compose
 from data import ImageSet
 from lsoftmax.metrics import retrieve
-from scripts import _plan, _records
+from scripts import _plan, _records, _studies, _tables
 from scripts._network import open_network
 
 CIFAR10 = ["dataset=cifar10", "model.width=0.05"]
@@ -64,6 +64,8 @@ def test_one_run_or_one_study(options, script):
 
 STUDY = {
     "title": "Ways",
+    "metric": "test_error",
+    "baseline": "softmax",
     "profile": "small",
     "seeds": 2,
     "columns": [{"label": "CIFAR10", "overrides": ["dataset=cifar10"]}],
@@ -87,16 +89,20 @@ def test_a_study_is_measured_where_weights_are_left_and_stays_when_they_are_gone
     folder = elsewhere / "runs" / "cifar10" / "by hand" / "seed=0"
     shutil.copytree(run, folder)
     (folder / "result.json").write_text(json.dumps(margin))
-    assert script("unseen", "study=any").code == 0
+    said = script("unseen", "study=any")
+    assert said.code == 0 and "1 runs; python scripts/reproduce.py study=any train=false" in said.out
     [kept] = (elsewhere / "results" / "stability" / "unseen").glob("*.json")
-    table = (elsewhere / "results" / "stability" / "unseen_any.md").read_text()
-    assert (
-        f"| m = 4 | 1 | 7.00 | {json.loads(kept.read_text())['recall_at_1']:.2f} |" in table
-        and "| softmax" not in table
-    )
     shutil.rmtree(folder)
-    assert script("unseen", "study=any").code == 0
-    assert (elsewhere / "results" / "stability" / "unseen_any.md").read_text() == table
+    assert script("unseen", "study=any").out == said.out.partition("\n")[2]
+    results = _tables.collect(study, _records.read_records(_records.STUDIES))
+    assert _studies.heads(STUDY, results)[-1] == "unseen" and "never seen" in _studies.meaning(STUDY, results)
+    recall = f"{json.loads(kept.read_text())['recall_at_1']:.1f}"
+    assert [row[-1] for row in _studies.rows(STUDY, "CIFAR10", results)] == ["", recall]
+
+
+def test_without_anything_measured_a_study_has_no_such_column(study, made_up):
+    results = {("softmax", "CIFAR10", "best"): [made_up(study[0].settings)]}
+    assert "unseen" not in _studies.heads(STUDY, results) and "never seen" not in _studies.meaning(STUDY, results)
 
 
 def test_weights_of_another_run_are_not_taken(study, elsewhere, run_of, cifar100, made_up, script):
