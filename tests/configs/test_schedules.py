@@ -101,9 +101,9 @@ def test_a_data_set_runs_the_papers_schedule_until_a_better_one_is_known(name: s
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar10+"])
-def test_of_the_papers_schedule_lambda_alone_is_another(name: str) -> None:
-    paper = compose([f"dataset={name}", f"schedule={name}_paper", "schedule.lam.kind=adaptive"])
-    assert compose([f"dataset={name}"]) == paper
+def test_of_the_papers_schedule_lambda_and_its_gradient_alone_are_others(name: str) -> None:
+    better = ["schedule.lam.kind=adaptive", "schedule.lam.minimum=1", "schedule.gradient=norms_live"]
+    assert compose([f"dataset={name}"]) == compose([f"dataset={name}", f"schedule={name}_paper", *better])
 
 
 def test_the_default_lambda_ends_small_while_the_rate_is_high() -> None:

@@ -78,7 +78,8 @@ def test_the_committed_runs_are_still_what_the_tables_and_figures_ask_for() -> N
     profile, seeds = _plan.read_profile("small"), 1 + max(record["seed"] for record in RECORDS)
     plans = [_plan.read_table(name) for name in ("2", "3", "4", "5")]
     asked = [cell for plan in plans for cell in _plan.cells(plan, profile, seeds)]
-    asked += _plan.figure_cells(_plan.read_figure("2"), profile, seeds)
+    for name in _plan.names("figure"):
+        asked += _plan.figure_cells(_plan.read_figure(name), profile, seeds)
     wanted = {identity_sha256(cell.identity) for cell in asked}
     assert len(RECORDS) >= 18 and {identity_sha256(identity_of(record)) for record in RECORDS} <= wanted
 

@@ -76,7 +76,7 @@ def test_a_figure_shows_features_that_were_kept(script, trained, elsewhere, monk
         names = [f"{part}_{kind}" for part in what["sets"] for kind in ("features", "labels")]
         return {name: np.ones((10, 2) if "features" in name else 10, np.uint8) for name in names}
 
-    monkeypatch.setattr("scripts._features._is_run_of", lambda run, record: True)
+    monkeypatch.setattr("scripts._features.is_run_of", lambda run, record: True)
     monkeypatch.setattr("scripts._features._measure", measure)
     assert script("reproduce", "figure=2", "seeds=1").out.count("features outputs/results/runs/") == 4
     assert "0 runs missing" in script("reproduce", "figure=2", "seeds=1", "dry_run=true").out
