@@ -59,7 +59,7 @@ def measure(run: Path, extra: Sequence[str] = ()) -> dict[str, Any]:
     network = open_network(run, extra)
     images = images_for(network.settings)
     with torch.no_grad():
-        parts = torch.split(images.images, network.settings.trainer.eval_batch_size)
+        parts = images.chunks(network.settings.trainer.eval_batch_size)
         features = torch.cat([network.backbone(network.prepare(part)) for part in parts])
     found = retrieve(features, images.labels.to(features.device))
     return {

@@ -243,3 +243,22 @@ def write_people(root: Path, people: dict[str, int], height: int = 112, width: i
 
 def options(source: Path, out: Path, *other: str) -> list[str]:
     return [f"source={source}", f"out={out}", "workers=1", *other]
+
+
+FIGURES_OF_RUNS = ["2", "5", "6", "7", "roc"]
+PROFILES = ["full", "small", "tiny"]
+
+
+@pytest.fixture(scope="session")
+def planned() -> dict:
+    """(figure, profile, column, row) -> its cell of seed 0; composing all of them is the point."""
+    return {
+        (name, profile, cell.column, cell.row): cell
+        for name in FIGURES_OF_RUNS
+        for profile in PROFILES
+        for cell in _plan.figure_cells(_plan.read_figure(name), _plan.read_profile(profile), 1)
+    }
+
+
+def of(planned: dict, name: str, profile: str) -> list:
+    return [cell for key, cell in planned.items() if key[:2] == (name, profile)]
