@@ -106,7 +106,8 @@ def test_a_stream_reads_into_so_many_pieces_of_memory_and_no_more(
     gather, seen = MappedSet.gather, set()
 
     def watched(self: MappedSet, positions: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        seen.add(out.data_ptr())
+        if self is mapped:  # the loaders of the tests before may still be reading ahead
+            seen.add(out.data_ptr())
         return gather(self, positions, out)
 
     monkeypatch.setattr(MappedSet, "gather", watched)
