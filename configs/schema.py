@@ -254,8 +254,8 @@ class Settings:
 
     dataset: Any = MISSING  # see VARIANTS
     model: Model = field(default_factory=Model)
+    schedule: Schedule = field(default_factory=Schedule)  # checked before the loss, which takes its gradient from here
     loss: Any = MISSING  # see VARIANTS
-    schedule: Schedule = field(default_factory=Schedule)
     trainer: Trainer = field(default_factory=Trainer)
     init_from: str | None = option(**maybe(folder("the folder of a finished run")))
     seed: int = option("an integer in 0..2^63-1", lambda value: 0 <= value < 2**63)

@@ -58,6 +58,12 @@ def test_a_key_of_another_choice_is_said_to_be_one(overrides: tuple[str, ...], k
     assert message(*overrides).startswith(f"{key} does not go with the chosen {key.split('.')[0]}")
 
 
+@pytest.mark.parametrize("key", ["schedule.gradient", "loss.gradient"])
+def test_a_wrong_gradient_is_the_one_that_was_typed(key: str) -> None:
+    """loss.gradient follows schedule.gradient."""
+    assert message(f"{key}=exacter") == f"{key} must be one of exact, norms_live, detached, got 'exacter'"
+
+
 @pytest.mark.parametrize("option", ["loss.m", "loss.m='", "loss.m=[1", "loss..m=3", ".m=3", "a b", "loss.m = 4", "{}"])
 def test_an_option_that_cannot_be_read_is_shown(option: str) -> None:
     assert message(option) == f"cannot read {option!r}; options are written key=value"
