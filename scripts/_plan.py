@@ -90,6 +90,34 @@ def cells(
                     yield Cell(row["label"], column["label"], recipe, seed, tuple(overrides), settings)
 
 
+def narrowed(wanted: Sequence[Cell], rows: str | None, columns: str | None) -> list[Cell]:
+    """The cells of the rows and columns whose labels are given, or parts of them, by commas: in that order, the first
+    seed first. None stands for all. ConfigError if a label is like none.
+    """
+    in_rows = _places("rows", rows, [cell.row for cell in wanted])
+    in_columns = _places("columns", columns, [cell.column for cell in wanted])
+    chosen = [cell for cell in wanted if cell.row in in_rows and cell.column in in_columns]
+    return sorted(chosen, key=lambda cell: (cell.seed, in_columns[cell.column], in_rows[cell.row]))
+
+
+def _places(key: str, asked: str | None, labels: Sequence[str]) -> dict[str, int]:
+    """The labels that are asked for, each with its place."""
+    known = list(dict.fromkeys(labels))
+    found = known if asked is None else [label for part in asked.split(",") for label in _like(key, part, known)]
+    return {label: place for place, label in enumerate(dict.fromkeys(found))}
+
+
+def _like(key: str, part: str, labels: Sequence[str]) -> list[str]:
+    """The label itself where there is one, else those that hold the part; neither case nor blanks count."""
+    plain = {label: "".join(label.lower().split()) for label in labels}
+    sought = "".join(part.lower().split())
+    same = [label for label in labels if plain[label] == sought]
+    found = same or [label for label in labels if sought and sought in plain[label]]
+    if not found:
+        raise ConfigError(f"{key}={part}: no label is like it; there are {'; '.join(labels) or 'none'}")
+    return found
+
+
 def _once(overrides: Sequence[str]) -> list[str]:
     """Of two values for one key the later: folders are named by what is asked."""
     return list({item.partition("=")[0]: item for item in overrides}.values())

@@ -1,5 +1,6 @@
 """scripts/reproduce.py: what runs, what is skipped, what is left when it is stopped, and what it says."""
 
+import re
 import subprocess
 import sys
 
@@ -121,6 +122,33 @@ def test_small_runs_fill_no_row_of_full_size(script, trained, count):
     assert f"{count} runs missing" in script("reproduce", *ONCE, "dry_run=true").out
 
 
+def labels_of(said: str) -> list[str]:
+    """Column, row and seed of the runs that are listed, in their order."""
+    return [re.sub(r" {2,}", " | ", line.strip()) for line in said.splitlines() if "seed=" in line]
+
+
+@pytest.mark.parametrize("rows", ["softmax,m=4", "SOFTMAX,L-Softmax(m=4)", "Softmax, (M = 4)"])
+def test_rows_are_run_in_the_order_that_is_asked_for(script, trained, elsewhere, rows):
+    said = script("reproduce", "table=2", "seeds=2", "dry_run=true", f"rows={rows}").out
+    assert [line.split(" | ")[1] for line in labels_of(said)] == ["Softmax", "L-Softmax (m=4)"] * 2
+    said = script("reproduce", "table=2", "seeds=2", "dry_run=true", "rows=m=4,m=2,softmax").out
+    assert [line.split(" | ")[1] for line in labels_of(said)][:3] == ["L-Softmax (m=4)", "L-Softmax (m=2)", "Softmax"]
+
+
+def test_a_column_is_known_by_its_whole_label_first(script, trained, elsewhere):
+    said = script("reproduce", "table=3", "seeds=1", "dry_run=true", "columns=cifar10", "rows=softmax").out
+    assert [line.split(" | ")[0] for line in labels_of(said)] == ["CIFAR10"]
+    said = script("reproduce", "table=3", "seeds=1", "dry_run=true", "columns=cifar10+,cifar10", "rows=softmax").out
+    assert [line.split(" | ")[0] for line in labels_of(said)] == ["CIFAR10+", "CIFAR10"]
+
+
+def test_rows_that_are_not_asked_for_are_shown_all_the_same(script, trained, elsewhere):
+    script("reproduce", *ONCE, "rows=hinge")
+    assert all("loss=hinge" in options for options in trained)
+    text = (elsewhere / "results" / "table2.md").read_text()
+    assert "2.00 (1)" in text and "not run" in text and "L-Softmax (m=4)" in text
+
+
 def test_dry_run_lists_what_is_missing(script, trained, count):
     said = script("reproduce", *ONCE, "dry_run=true")
     assert f"10 cells, {count} runs missing" in said.out and said.out.count("seed=0") == count
@@ -173,6 +201,10 @@ def test_without_records_the_table_is_all_not_run(script, trained, elsewhere):
         ([*ONCE, "budget_minutes=nan"], "budget_minutes"),
         ([*ONCE, "dry_run=maybe"], "dry_run"),
         ([*ONCE, "train=maybe"], "train"),
+        ([*ONCE, "rows=m=5"], "rows=m=5: no label is like it; there are Hinge Loss; Softmax; L-Softmax (m=2)"),
+        ([*ONCE, "rows=softmax,"], "rows=: no label is like it"),
+        ([*ONCE, "columns=cifar"], "columns=cifar: no label is like it; there are MNIST"),
+        (["figure=psi", "rows=x"], "rows=x: no label is like it; there are none"),
         ([*ONCE, "nonsense"], "key=value"),
         ([*ONCE, "trainer.log_evry=5"], "trainer.log_every"),
         ([*ONCE, "seed=5"], "seed"),
