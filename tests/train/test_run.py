@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,11 +131,9 @@ def test_the_error_in_the_metrics_is_the_results(smoke: Smoke, result: Result) -
 def test_the_same_command_again_says_that_it_has_ended(smoke: Smoke, command: Command) -> None:
     path, _ = smoke
     before = files(path)
-    since = time.monotonic()
     done = command("debug=smoke", f"run_dir={path}")
     assert done.code == 0 and "ended already" in done.out
-    assert files(path) == before
-    assert time.monotonic() - since < 3
+    assert files(path) == before  # the seconds that it took are in them
 
 
 def test_another_device_and_other_trainer_options_find_the_same_run(
