@@ -124,6 +124,7 @@ class Model:
 
 
 GRADIENTS = ("exact", "norms_live", "detached")
+MARGIN_ON = ("all", "winners")
 
 
 @dataclass
@@ -138,6 +139,7 @@ class LSoftmax:
     name: str = option("lsoftmax")
     m: int = option(**whole(1))
     gradient: str = option(**choice(*GRADIENTS))
+    margin_on: str = option(**choice(*MARGIN_ON))
 
 
 @dataclass
@@ -226,6 +228,7 @@ class Schedule:
     lr: LearningRate = field(default_factory=LearningRate)
     lam: Lambda = field(default_factory=Lambda)
     gradient: str = option(**choice(*GRADIENTS))  # what loss.gradient is unless it is given
+    margin_on: str = option(**choice(*MARGIN_ON))  # and loss.margin_on
     momentum: float = option("a number in [0, 1)", lambda value: 0 <= value < 1)
     weight_decay: float = option(**number(0))
     classifier: ClassifierGroup = field(default_factory=ClassifierGroup)

@@ -20,10 +20,11 @@ from configs.schema import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Keys that the configuration file of an older run lacks, with values that such a run takes no notice of.
+# Keys that the configuration file of an older run lacks, with values that change nothing of such a run.
 ADDED_LATER = {
     "schedule": {
         "gradient": "exact",
+        "margin_on": "all",
         "lam": {"accuracy": 0.7, "rate": 0.02},
         "lr": {"kind": "step", "every": 1000, "patience": 2, "minimum": 0.0},
     }
@@ -143,13 +144,17 @@ def identity(settings: Settings) -> dict[str, Any]:
         group = values["schedule"][key]
         for name in unused[group["kind"]]:
             del group[name]
-    del values["schedule"]["gradient"]  # it is in loss.gradient
+    for key in ("gradient", "margin_on"):  # they are in the loss
+        del values["schedule"][key]
     return identity_of(values)
 
 
 def identity_of(record: dict[str, Any]) -> dict[str, Any]:
-    """The same of a finished run's record. Without a margin there is no lambda, though older records have one."""
+    """The same of a finished run's record. Without a margin there is no lambda, though older records have one; that a
+    margin is put on all samples goes without saying, as it did once."""
     values = {key: record[key] for key in ("dataset", "model", "loss", "schedule", "init_from", "seed")}
+    if values["loss"].get("margin_on") == "all":
+        values["loss"] = {key: value for key, value in values["loss"].items() if key != "margin_on"}
     if schema.LOSSES[values["loss"]["name"]] is not schema.LSoftmax:
         values["schedule"] = {key: value for key, value in values["schedule"].items() if key != "lam"}
     return values
@@ -175,7 +180,9 @@ def from_file(path: Path, overrides: Sequence[str] = ()) -> Settings:
         here = {"device": "auto"}
         if not Path(str(there.get("data_root"))).expanduser().is_dir():
             here["data_root"] = "${oc.env:LSOFTMAX_DATA,${root:}/outputs/data}"
-        config = OmegaConf.merge(ADDED_LATER, there, here, OmegaConf.from_dotlist(list(overrides)))
+        annealed = schema.LOSSES.get(str(OmegaConf.select(there, "loss.name"))) is schema.LSoftmax
+        older = ADDED_LATER | ({"loss": {"margin_on": "all"}} if annealed else {})
+        config = OmegaConf.merge(older, there, here, OmegaConf.from_dotlist(list(overrides)))
     except FileNotFoundError as error:
         raise ConfigError(f"there is no run in {path.parent}: {path.name} is missing") from error
     except (OSError, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""m, lambda and the kind of gradient, as a module holds them: settable at every step, checked, free of recompiles."""
+"""m, lambda and how the margin is put, as a module holds them: settable at every step, checked, free of recompiles."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from lsoftmax.checks import Gradient, check_gradient, check_lam, check_m
+from lsoftmax.checks import Gradient, MarginOn, check_gradient, check_lam, check_m, check_margin_on
 
 
 class AnnealedMargin(nn.Module):
@@ -18,11 +18,12 @@ class AnnealedMargin(nn.Module):
 
     _lam: Tensor
 
-    def _set_margin(self, m: int, lam: float, gradient: Gradient) -> None:
+    def _set_margin(self, m: int, lam: float, gradient: Gradient, margin_on: MarginOn) -> None:
         """For `__init__`. ValueError if a value is out of range."""
         check_gradient(gradient)
+        check_margin_on(margin_on)
         self.register_buffer("_lam", torch.zeros((), dtype=torch.float64), persistent=False)
-        self.gradient = gradient
+        self.gradient, self.margin_on = gradient, margin_on
         self.m = m
         self.lam = lam
 
@@ -57,4 +58,4 @@ class AnnealedMargin(nn.Module):
         return self
 
     def extra_repr(self) -> str:
-        return f"m={self.m}, gradient={self.gradient}"
+        return f"m={self.m}, gradient={self.gradient}, margin_on={self.margin_on}"

@@ -17,6 +17,7 @@ from lsoftmax.target import (
     add_to_weight_gradient,
     gain_apart,
     gain_through_matmul,
+    lambda_of_rows,
     matmul_dtype,
     no_autocast,
     refuse_second_derivative,
@@ -31,12 +32,13 @@ def blockwise_cross_entropy(
     m: int,
     lam: float | Tensor,
     gradient: str,
+    margin_on: str,
     reduction: str,
     class_block: int,
 ) -> Tensor:
     """`lsoftmax_cross_entropy` with a class_block < C; its arguments were checked there."""
     loss: Tensor = _Blockwise.apply(  # type: ignore[no-untyped-call]
-        features, weight, labels, m, lam, gradient, reduction, class_block
+        features, weight, labels, m, lam, gradient, margin_on, reduction, class_block
     )
     return loss
 
@@ -53,26 +55,28 @@ class _Blockwise(torch.autograd.Function):
         m: int,
         lam: float | Tensor,
         gradient: str,
+        margin_on: str,
         reduction: str,
         class_block: int,
     ) -> Tensor:
         ctx.matmul_dtype, ctx.reduction, ctx.class_block = matmul_dtype(features), reduction, class_block
         with no_autocast(features):
-            target = target_of_margin(features, weight, labels, m, lam, gradient)
-            corrected = target.correction
-            lowest = torch.finfo(corrected.dtype).min
-            top, total = torch.full_like(corrected, lowest), torch.zeros_like(corrected)
+            total = torch.zeros(len(labels), 1, dtype=compute_dtype(ctx.matmul_dtype), device=features.device)
+            lowest = torch.finfo(total.dtype).min
+            top, target_logit = torch.full_like(total, lowest), torch.zeros_like(total)
             for start, rows in _blocks(weight, class_block):
                 logits = _logits(features, rows, ctx.matmul_dtype)
                 index, inside = _position(labels, start, len(rows))
                 own = logits.gather(1, index)
-                corrected = torch.where(inside, own + corrected, corrected)
+                target_logit = torch.where(inside, own, target_logit)
                 logits.scatter_(1, index, torch.where(inside, lowest, own))
                 highest = torch.maximum(top, logits.amax(dim=1, keepdim=True))
                 total = total * (top - highest).exp_() + logits.sub_(highest).exp_().sum(dim=1, keepdim=True)
                 top = highest
+            lam = lambda_of_rows(lam, margin_on, target_logit, top)
+            target = target_of_margin(features, weight, labels, m, lam, gradient)
             others = top + total.log()
-            gap = others - corrected
+            gap = others - (target_logit + target.correction)
             ctx.save_for_backward(features, weight, labels, *target[1:], others, gap)
             return reduced(softplus(gap), reduction)
 
@@ -102,7 +106,7 @@ class _Blockwise(torch.autograd.Function):
                 grad_features = add_to_features_gradient(grad_features, *margin, along_x)
             if grad_weight is not None:
                 grad_weight = add_to_weight_gradient(grad_weight, *margin, along_w)
-        return grad_features, grad_weight, None, None, None, None, None, None
+        return grad_features, grad_weight, None, None, None, None, None, None, None
 
 
 def _blocks(weight: Tensor, class_block: int) -> Iterator[tuple[int, Tensor]]:

@@ -7,15 +7,23 @@ import torch
 from torch import Tensor
 
 Gradient = Literal["exact", "norms_live", "detached"]
+MarginOn = Literal["all", "winners"]
 Reduction = Literal["mean", "sum", "none"]
 
 
 def check_arguments(
-    features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float | Tensor, gradient: str
+    features: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    m: int,
+    lam: float | Tensor,
+    gradient: str,
+    margin_on: str,
 ) -> None:
     check_m(m)
     check_lam(lam)
     check_gradient(gradient)
+    check_margin_on(margin_on)
     check_tensors(features, weight, labels)
 
 
@@ -70,6 +78,12 @@ def check_gradient(gradient: str) -> None:
     """ValueError unless it is one of `Gradient`."""
     if gradient not in ("exact", "norms_live", "detached"):
         raise ValueError(f"gradient must be exact, norms_live or detached, got {gradient!r}")
+
+
+def check_margin_on(margin_on: str) -> None:
+    """ValueError unless it is one of `MarginOn`."""
+    if margin_on not in ("all", "winners"):
+        raise ValueError(f"margin_on must be all or winners, got {margin_on!r}")
 
 
 def check_reduction(reduction: str) -> None:

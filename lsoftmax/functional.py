@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lsoftmax.blockwise import blockwise_cross_entropy
-from lsoftmax.checks import Gradient, Reduction, check_arguments, check_class_block, check_reduction
+from lsoftmax.checks import Gradient, MarginOn, Reduction, check_arguments, check_class_block, check_reduction
 from lsoftmax.margin import compute_dtype
 from lsoftmax.reduction import of_rows, reduced, softplus
 from lsoftmax.target import (
@@ -31,6 +31,7 @@ from lsoftmax.target import (
     add_to_weight_gradient,
     gain_apart,
     gain_through_matmul,
+    lambda_of_rows,
     matmul_dtype,
     no_autocast,
     refuse_second_derivative,
@@ -46,6 +47,7 @@ def lsoftmax_logits(
     m: int,
     lam: float | Tensor = 0.0,
     gradient: Gradient = "exact",
+    margin_on: MarginOn = "all",
 ) -> Tensor:
     """Logits with the margin on each row's target class; all other logits are `features @ weight.T`.
 
@@ -57,6 +59,8 @@ def lsoftmax_logits(
         lam: lambda >= 0, a number or a 0-dim tensor (which does not recompile under torch.compile); inf is plain.
         gradient: "exact"; "norms_live" takes psi - cos as a constant, so that only its norms carry gradient;
             "detached" takes the whole correction as a constant. The values are the same in all three.
+        margin_on: "all" rows, as in the paper; "winners": those alone whose target logit beats every other without a
+            margin. A row that loses anyhow learns as with softmax, and no class is given up (docs/stability.md).
 
     Returns:
         (N, C) logits, in the dtype that `F.linear` would return.
@@ -65,10 +69,12 @@ def lsoftmax_logits(
         ValueError, TypeError: before any arithmetic, naming the argument. Labels out of range raise ValueError on the
             CPU; on an accelerator they are not checked, since that would force a synchronisation.
     """
-    check_arguments(features, weight, labels, m, lam, gradient)
+    check_arguments(features, weight, labels, m, lam, gradient, margin_on)
     if m == 1:
         return F.linear(features, weight)
-    logits: Tensor = _Logits.apply(features, weight, labels, m, lam, gradient)  # type: ignore[no-untyped-call]
+    logits: Tensor = _Logits.apply(  # type: ignore[no-untyped-call]
+        features, weight, labels, m, lam, gradient, margin_on
+    )
     return logits
 
 
@@ -80,6 +86,7 @@ def lsoftmax_cross_entropy(
     m: int,
     lam: float | Tensor = 0.0,
     gradient: Gradient = "exact",
+    margin_on: MarginOn = "all",
     reduction: Reduction = "mean",
     class_block: int | None = None,
 ) -> Tensor:
@@ -94,15 +101,17 @@ def lsoftmax_cross_entropy(
     Returns:
         0-dim tensor, or (N,) for reduction="none".
     """
-    check_arguments(features, weight, labels, m, lam, gradient)
+    check_arguments(features, weight, labels, m, lam, gradient, margin_on)
     check_reduction(reduction)
     check_class_block(class_block)
     if class_block is not None and class_block < len(weight):
-        return blockwise_cross_entropy(features, weight, labels, m, lam, gradient, reduction, class_block)
+        return blockwise_cross_entropy(features, weight, labels, m, lam, gradient, margin_on, reduction, class_block)
     if m == 1:
         logits = F.linear(features, weight)
         return F.cross_entropy(logits.to(compute_dtype(logits.dtype)), labels, reduction=reduction)
-    shares, total, gap, gain = _Gap.apply(features, weight, labels, m, lam, gradient)  # type: ignore[no-untyped-call]
+    shares, total, gap, gain = _Gap.apply(  # type: ignore[no-untyped-call]
+        features, weight, labels, m, lam, gradient, margin_on
+    )
     loss: Tensor = _Loss.apply(  # type: ignore[no-untyped-call]
         shares, total, gap, gain, labels, matmul_dtype(features), reduction
     )
@@ -112,14 +121,25 @@ def lsoftmax_cross_entropy(
 class _Logits(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float | Tensor, gradient: str
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        labels: Tensor,
+        m: int,
+        lam: float | Tensor,
+        gradient: str,
+        margin_on: str,
     ) -> Tensor:
         ctx.matmul_dtype = matmul_dtype(features)
         with no_autocast(features):
             logits = features.to(ctx.matmul_dtype) @ weight.to(ctx.matmul_dtype).T
-            target = target_of_margin(features, weight, labels, m, lam, gradient)
             index = labels.unsqueeze(1)
-            corrected = logits.gather(1, index).to(target.correction.dtype) + target.correction
+            own = logits.gather(1, index)
+            if margin_on != "all":
+                rival = logits.scatter_(1, index, torch.finfo(logits.dtype).min).amax(dim=1, keepdim=True)
+                lam = lambda_of_rows(lam, margin_on, own, rival)
+            target = target_of_margin(features, weight, labels, m, lam, gradient)
+            corrected = own.to(target.correction.dtype) + target.correction
             if logits.dtype == torch.float16:  # (1 - 2m)|w||x| leaves float16's range long before w.x does
                 corrected = corrected.clamp(min=torch.finfo(torch.float16).min)
             logits.scatter_(1, index, corrected.to(logits.dtype))
@@ -133,7 +153,7 @@ class _Logits(torch.autograd.Function):
         grad_target = grad.gather(1, index).to(gain.dtype)
         through = gain_through_matmul(grad_target, gain, ctx.matmul_dtype)
         grad = grad.scatter(1, index, through.to(grad.dtype))
-        return *_backward(ctx, grad, grad_target), None, None, None, None
+        return *_backward(ctx, grad, grad_target), None, None, None, None, None
 
 
 class _Gap(torch.autograd.Function):
@@ -146,7 +166,14 @@ class _Gap(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float | Tensor, gradient: str
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        labels: Tensor,
+        m: int,
+        lam: float | Tensor,
+        gradient: str,
+        margin_on: str,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """-> the shares of the other classes (N, C), their total, the gap and `Target.gain`, (N, 1) each."""
         ctx.matmul_dtype = matmul_dtype(features)
@@ -154,11 +181,13 @@ class _Gap(torch.autograd.Function):
         with no_autocast(features):
             logits = features.to(ctx.matmul_dtype) @ weight.to(ctx.matmul_dtype).T
             logits = logits.to(compute_dtype(logits.dtype))
-            target = target_of_margin(features, weight, labels, m, lam, gradient)
             index = labels.unsqueeze(1)
-            corrected = logits.gather(1, index) + target.correction
+            own = logits.gather(1, index)
             logits.scatter_(1, index, torch.finfo(logits.dtype).min)  # out of the sum; not -inf, for C = 1
             top = logits.amax(dim=1, keepdim=True)
+            lam = lambda_of_rows(lam, margin_on, own, top)
+            target = target_of_margin(features, weight, labels, m, lam, gradient)
+            corrected = own + target.correction
             shares = logits.sub_(top).exp_()  # of the others among themselves, in the logits' own memory
             total = shares.sum(dim=1, keepdim=True)
             gap = total.log().add_(top).sub_(corrected)
@@ -169,7 +198,7 @@ class _Gap(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: None, grad_target: Tensor, __: None) -> tuple[Tensor | None, ...]:
         """From dL/dlogits, whose target `_Loss` has made what goes through the matmuls, and dL/df_y."""
-        return *_backward(ctx, grad, grad_target), None, None, None, None
+        return *_backward(ctx, grad, grad_target), None, None, None, None, None
 
 
 class _Loss(torch.autograd.Function):

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lsoftmax.annealed import AnnealedMargin
-from lsoftmax.checks import Gradient
+from lsoftmax.checks import Gradient, MarginOn
 from lsoftmax.functional import lsoftmax_logits
 
 
@@ -20,20 +20,27 @@ class LSoftmaxLinear(AnnealedMargin):
         num_classes: C.
         m: margin, an int >= 1; 1 is plain softmax.
         lam: lambda >= 0; inf is plain softmax, 0 the full margin (Sec. 5.1).
-        gradient: see `lsoftmax_logits`.
+        gradient, margin_on: see `lsoftmax_logits`.
 
     Raises:
-        ValueError: m, lam or gradient out of range.
+        ValueError: m, lam, gradient or margin_on out of range.
     """
 
     def __init__(
-        self, in_features: int, num_classes: int, *, m: int = 4, lam: float = 0.0, gradient: Gradient = "exact"
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        m: int = 4,
+        lam: float = 0.0,
+        gradient: Gradient = "exact",
+        margin_on: MarginOn = "all",
     ) -> None:
         super().__init__()
         self.in_features = in_features
         self.num_classes = num_classes
         self.weight = nn.Parameter(torch.empty(num_classes, in_features))
-        self._set_margin(m, lam, gradient)
+        self._set_margin(m, lam, gradient, margin_on)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -44,7 +51,15 @@ class LSoftmaxLinear(AnnealedMargin):
         """(N, D) features and, in training, (N,) labels -> (N, C) logits."""
         if labels is None:
             return F.linear(features, self.weight)
-        return lsoftmax_logits(features, self.weight, labels, m=self.m, lam=self.lam, gradient=self.gradient)
+        return lsoftmax_logits(
+            features,
+            self.weight,
+            labels,
+            m=self.m,
+            lam=self.lam,
+            gradient=self.gradient,
+            margin_on=self.margin_on,
+        )
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, num_classes={self.num_classes}, {super().extra_repr()}"

@@ -24,7 +24,7 @@ class Target(NamedTuple):
 def target_of_margin(
     features: Tensor, weight: Tensor, labels: Tensor, m: int, lam: float | Tensor, gradient: str
 ) -> Target:
-    """See `Target`; arguments as in `lsoftmax_logits`."""
+    """See `Target`; arguments as in `lsoftmax_logits`, lam also (N, 1)."""
     cosine, norm_x, norm_w = target_cosine(features, weight, labels)
     share = lam.to(cosine.dtype).add(1).reciprocal_() if isinstance(lam, Tensor) else 1 / (1 + lam)
     value, slope = psi_and_slope(cosine, m)
@@ -41,6 +41,13 @@ def target_of_margin(
         along_x=_ratio(norm_w, norm_x).mul_(along),
         along_w=_ratio(norm_x, norm_w).mul_(along),
     )
+
+
+def lambda_of_rows(lam: float | Tensor, margin_on: str, target: Tensor, rival: Tensor) -> float | Tensor:
+    """lam, or for "winners" (N, 1): lam where the plain target logit beats the strongest rival, else inf, no margin."""
+    if margin_on == "all":
+        return lam
+    return torch.full_like(target, torch.inf, dtype=compute_dtype(target.dtype)).masked_fill_(target > rival, lam)
 
 
 def target_cosine(features: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

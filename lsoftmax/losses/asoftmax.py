@@ -8,7 +8,7 @@ their stored norms have no meaning.
 
 from torch import Tensor
 
-from lsoftmax.checks import Gradient, Reduction, check_arguments, check_reduction
+from lsoftmax.checks import Gradient, MarginOn, Reduction, check_arguments, check_reduction
 from lsoftmax.functional import lsoftmax_cross_entropy, lsoftmax_logits
 from lsoftmax.losses.lsoftmax import LSoftmax
 from lsoftmax.losses.unit import unit_rows
@@ -23,14 +23,15 @@ def asoftmax_logits(
     m: int,
     lam: float | Tensor = 0.0,
     gradient: Gradient = "exact",
+    margin_on: MarginOn = "all",
 ) -> Tensor:
     """`lsoftmax_logits` for weight / |weight|: arguments, result and errors as there.
 
     A zero weight has the cosine 0, and finite gradients. A float16 or bfloat16 weight is rounded once more after its
     normalisation (under autocast none is).
     """
-    check_arguments(features, weight, labels, m, lam, gradient)
-    return lsoftmax_logits(features, _unit(weight), labels, m=m, lam=lam, gradient=gradient)
+    check_arguments(features, weight, labels, m, lam, gradient, margin_on)
+    return lsoftmax_logits(features, _unit(weight), labels, m=m, lam=lam, gradient=gradient, margin_on=margin_on)
 
 
 def asoftmax_cross_entropy(
@@ -41,13 +42,15 @@ def asoftmax_cross_entropy(
     m: int,
     lam: float | Tensor = 0.0,
     gradient: Gradient = "exact",
+    margin_on: MarginOn = "all",
     reduction: Reduction = "mean",
 ) -> Tensor:
     """Cross-entropy of `asoftmax_logits`, fused as `lsoftmax_cross_entropy` is: 0-dim, or (N,) for "none"."""
-    check_arguments(features, weight, labels, m, lam, gradient)
+    check_arguments(features, weight, labels, m, lam, gradient, margin_on)
     check_reduction(reduction)
-    unit = _unit(weight)
-    return lsoftmax_cross_entropy(features, unit, labels, m=m, lam=lam, gradient=gradient, reduction=reduction)
+    return lsoftmax_cross_entropy(
+        features, _unit(weight), labels, m=m, lam=lam, gradient=gradient, margin_on=margin_on, reduction=reduction
+    )
 
 
 def _unit(weight: Tensor) -> Tensor:
@@ -61,7 +64,15 @@ class ASoftmax(LSoftmax):
     """
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        return asoftmax_cross_entropy(features, self.weight, labels, m=self.m, lam=self.lam, gradient=self.gradient)
+        return asoftmax_cross_entropy(
+            features,
+            self.weight,
+            labels,
+            m=self.m,
+            lam=self.lam,
+            gradient=self.gradient,
+            margin_on=self.margin_on,
+        )
 
     def logits(self, features: Tensor) -> Tensor:
         return features @ _unit(self.weight).T

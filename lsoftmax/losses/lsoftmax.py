@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from lsoftmax.annealed import AnnealedMargin
-from lsoftmax.checks import Gradient
+from lsoftmax.checks import Gradient, MarginOn
 from lsoftmax.functional import lsoftmax_cross_entropy, lsoftmax_logits
 from lsoftmax.losses.criterion import Criterion
 from lsoftmax.margin import psi_of_cosine
@@ -17,15 +17,29 @@ class LSoftmax(Criterion, AnnealedMargin):
     """The fused loss with its class weights; arguments as in `lsoftmax.LSoftmaxLinear`."""
 
     def __init__(
-        self, in_features: int, num_classes: int, *, m: int = 4, lam: float = 0.0, gradient: Gradient = "exact"
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        m: int = 4,
+        lam: float = 0.0,
+        gradient: Gradient = "exact",
+        margin_on: MarginOn = "all",
     ) -> None:
         super().__init__(in_features, num_classes)
-        self._set_margin(m, lam, gradient)
+        self._set_margin(m, lam, gradient, margin_on)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         block = CLASS_BLOCK if len(self.weight) >= MANY_CLASSES else None
         return lsoftmax_cross_entropy(
-            features, self.weight, labels, m=self.m, lam=self.lam, gradient=self.gradient, class_block=block
+            features,
+            self.weight,
+            labels,
+            m=self.m,
+            lam=self.lam,
+            gradient=self.gradient,
+            margin_on=self.margin_on,
+            class_block=block,
         )
 
     def margin_logits(self, features: Tensor, labels: Tensor) -> Tensor:

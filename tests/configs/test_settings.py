@@ -30,7 +30,8 @@ def test_the_schemas_trainer_has_the_fields_of_the_trainers_options() -> None:
 def test_what_was_asked_is_data_network_loss_schedule_weights_and_seed(default: Settings) -> None:
     asked = {key: value for key, value in asdict(default).items() if key in ASKED}
     del asked["dataset"]["check_integrity"]
-    del asked["schedule"]["gradient"]  # it is in loss.gradient
+    del asked["schedule"]["gradient"], asked["schedule"]["margin_on"]  # they are in the loss
+    assert asked["loss"].pop("margin_on") == "all"  # goes without saying
     for name in ("accuracy", "rate"):  # of an adaptive lambda
         del asked["schedule"]["lam"][name]
     asked["schedule"]["lr"] = {name: asked["schedule"]["lr"][name] for name in ("base", "milestones", "factor")}
@@ -93,7 +94,7 @@ def test_the_file_of_a_run_made_before_there_were_these_keys_can_be_read(tmp_pat
     assert identity(from_file(tmp_path / "config.yaml")) == identity(compose())
 
 
-# The gradient belongs to the loss, its default to the schedule
+# The gradient, and who gets the margin, belong to the loss, their defaults to the schedule
 
 
 def test_the_gradient_is_the_schedules_unless_it_is_given() -> None:
@@ -101,6 +102,21 @@ def test_the_gradient_is_the_schedules_unless_it_is_given() -> None:
     gradients = [compose(["schedule=cifar10", *options]).loss.gradient for options in asked]
     assert gradients == ["norms_live", "detached", "norms_live", "norms_live"]
     assert compose(["schedule=cifar10_paper"]).loss.gradient == "exact"
+
+
+def test_who_gets_the_margin_is_the_schedules_unless_it_is_given() -> None:
+    asked = [[], ["schedule.margin_on=winners"], ["loss.margin_on=winners"]]
+    assert [compose(options).loss.margin_on for options in asked] == ["all", "winners", "winners"]
+    assert identity(compose(asked[1])) == identity(compose(asked[2])) != identity(compose())
+
+
+@pytest.mark.parametrize("loss", ["lsoftmax", "asoftmax", "softmax"])
+def test_the_file_of_a_run_made_when_all_samples_had_the_margin_can_be_read(loss: str, tmp_path: Path) -> None:
+    older = yaml.safe_load(to_yaml(compose([f"loss={loss}"])))
+    del older["schedule"]["margin_on"]
+    older["loss"].pop("margin_on", None)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
+    assert identity(from_file(tmp_path / "config.yaml")) == identity(compose([f"loss={loss}"]))
 
 
 def test_a_run_is_known_by_the_gradient_of_its_loss_alone() -> None:

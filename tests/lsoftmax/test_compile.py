@@ -31,7 +31,15 @@ def unfused(features, weight, labels, lam):
     return lsoftmax_logits(features, weight, labels, m=4, lam=lam).square().mean()
 
 
-@pytest.mark.parametrize("function", [fused, unfused])
+def fused_for_winners(features, weight, labels, lam):
+    return lsoftmax_cross_entropy(features, weight, labels, m=4, lam=lam, margin_on="winners")
+
+
+def unfused_for_winners(features, weight, labels, lam):
+    return lsoftmax_logits(features, weight, labels, m=4, lam=lam, margin_on="winners").square().mean()
+
+
+@pytest.mark.parametrize("function", [fused, unfused, fused_for_winners, unfused_for_winners])
 def test_the_compiled_function_agrees_with_eager(function, batch):
     features, weight, labels = batch(dtype=torch.float32)
     lam = torch.tensor(0.5)
