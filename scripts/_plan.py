@@ -101,21 +101,25 @@ def narrowed(wanted: Sequence[Cell], rows: str | None, columns: str | None) -> l
 
 
 def _places(key: str, asked: str | None, labels: Sequence[str]) -> dict[str, int]:
-    """The labels that are asked for, each with its place."""
+    """The labels that are asked for, each with its place. Some labels have commas themselves."""
     known = list(dict.fromkeys(labels))
-    found = known if asked is None else [label for part in asked.split(",") for label in _like(key, part, known)]
+    if asked is None:
+        return {label: place for place, label in enumerate(known)}
+    found = _like(asked, known)
+    for part in [] if found else asked.split(","):
+        alike = _like(part, known)
+        if not alike:
+            raise ConfigError(f"{key}={part}: no label is like it; there are {'; '.join(known) or 'none'}")
+        found += alike
     return {label: place for place, label in enumerate(dict.fromkeys(found))}
 
 
-def _like(key: str, part: str, labels: Sequence[str]) -> list[str]:
+def _like(part: str, labels: Sequence[str]) -> list[str]:
     """The label itself where there is one, else those that hold the part; neither case nor blanks count."""
     plain = {label: "".join(label.lower().split()) for label in labels}
     sought = "".join(part.lower().split())
     same = [label for label in labels if plain[label] == sought]
-    found = same or [label for label in labels if sought and sought in plain[label]]
-    if not found:
-        raise ConfigError(f"{key}={part}: no label is like it; there are {'; '.join(labels) or 'none'}")
-    return found
+    return same or [label for label in labels if sought and sought in plain[label]]
 
 
 def _once(overrides: Sequence[str]) -> list[str]:

@@ -142,6 +142,12 @@ def test_a_column_is_known_by_its_whole_label_first(script, trained, elsewhere):
     assert [line.split(" | ")[0] for line in labels_of(said)] == ["CIFAR10+", "CIFAR10"]
 
 
+def test_a_row_whose_label_has_commas_is_known_by_it(script, trained, elsewhere):
+    label = "adaptive 0.7, floor 1, norms live"
+    said = script("reproduce", "study=ways", "dry_run=true", f"rows={label}").out
+    assert "1 cells" in said and [line.split(" | ")[1].startswith(label) for line in labels_of(said)] == [True]
+
+
 def test_rows_that_are_not_asked_for_are_shown_all_the_same(script, trained, elsewhere):
     script("reproduce", *ONCE, "rows=hinge")
     assert all("loss=hinge" in options for options in trained)
