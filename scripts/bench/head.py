@@ -100,18 +100,23 @@ def _heads(classes: int, size: int) -> dict[str, _Step]:
     x, w = features.requires_grad_(), weight.requires_grad_()
     criterion = losses.create("lsoftmax", size, classes, m=M, lam=LAM)
     layer = LSoftmaxLinear(size, classes, m=M, lam=LAM)
+    winners = losses.create("lsoftmax", size, classes, m=M, lam=LAM, margin_on="winners")
     criterion.weight.data.copy_(w.detach())
+    winners.weight.data.copy_(w.detach())
     layer.weight.data.copy_(w.detach())
     peer = LargeMarginSoftmaxLoss(classes, size, margin=M, scale=1.0)  # without lambda: another loss, the same work
     peer.W.data.copy_(w.detach().T)
 
-    expected = _definition(features.detach().double(), weight.detach().double(), labels)
+    exact = (features.detach().double(), weight.detach().double(), labels)
+    expected = {margin_on: _definition(*exact, margin_on) for margin_on in ("all", "winners")}
     ours = {
         "fused": (_Step(lambda: criterion(x, labels), x, criterion.weight), criterion.weight),
         "layer": (_Step(lambda: F.cross_entropy(layer(x, labels), labels), x, layer.weight), layer.weight),
+        "winners": (_Step(lambda: winners(x, labels), x, winners.weight), winners.weight),
     }
     for name, (step, own_weight) in ours.items():
-        for found, right in zip((step(), x.grad, own_weight.grad), expected, strict=True):
+        right_ones = expected["winners" if name == "winners" else "all"]
+        for found, right in zip((step(), x.grad, own_weight.grad), right_ones, strict=True):
             assert found is not None
             error = float((found.double() - right).abs().max() / right.abs().max())
             assert error < 1e-5, f"{name} at {classes} x {size} is off the definition by {error:.1e}"
@@ -122,7 +127,7 @@ def _heads(classes: int, size: int) -> dict[str, _Step]:
     }
 
 
-def _definition(features: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+def _definition(features: Tensor, weight: Tensor, labels: Tensor, margin_on: str) -> tuple[Tensor, ...]:
     """Mean loss and its gradients from the angles, straight from Eq. 6, in the inputs' own precision."""
     x, w = features.requires_grad_(), weight.requires_grad_()
     logits = F.linear(x, w)
@@ -132,5 +137,7 @@ def _definition(features: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tenso
     k = (theta.detach() * M / math.pi).floor()
     value = (-1) ** k * torch.cos(M * theta) - 2 * k
     target = norms * (LAM * theta.cos() + value) / (1 + LAM)
+    if margin_on == "winners":
+        target = torch.where(logits.argmax(dim=1) == labels, target, norms * theta.cos())
     loss = F.cross_entropy(logits.scatter(1, labels.unsqueeze(1), target.unsqueeze(1)), labels)
     return loss.detach(), *torch.autograd.grad(loss, (x, w))

@@ -100,9 +100,12 @@ def test_a_data_set_runs_the_papers_schedule_until_a_better_one_is_known(name: s
     assert compose([f"dataset={name}"]) == compose([f"dataset={name}", f"schedule={name}_paper"])
 
 
-@pytest.mark.parametrize("name", ["cifar10", "cifar10+"])
-def test_of_the_papers_schedule_lambda_and_its_gradient_alone_are_others(name: str) -> None:
-    better = ["schedule.lam.kind=adaptive", "schedule.lam.minimum=1", "schedule.gradient=norms_live"]
+BETTER = {"cifar10": "schedule.margin_on=winners", "cifar10+": "schedule.lam.minimum=1"}
+
+
+@pytest.mark.parametrize("name", BETTER)
+def test_of_the_papers_schedule_how_the_margin_is_put_alone_is_another(name: str) -> None:
+    better = ["schedule.lam.kind=adaptive", "schedule.gradient=norms_live", BETTER[name]]
     assert compose([f"dataset={name}"]) == compose([f"dataset={name}", f"schedule={name}_paper", *better])
 
 

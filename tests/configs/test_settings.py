@@ -108,6 +108,7 @@ def test_who_gets_the_margin_is_the_schedules_unless_it_is_given() -> None:
     asked = [[], ["schedule.margin_on=winners"], ["loss.margin_on=winners"]]
     assert [compose(options).loss.margin_on for options in asked] == ["all", "winners", "winners"]
     assert identity(compose(asked[1])) == identity(compose(asked[2])) != identity(compose())
+    assert compose(["dataset=cifar10"]).loss.margin_on == "winners"
 
 
 @pytest.mark.parametrize("loss", ["lsoftmax", "asoftmax", "softmax"])
