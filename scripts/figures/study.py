@@ -12,7 +12,7 @@ from scripts.figures import style
 
 Record = dict[str, Any]
 
-COLORS = ("0.25", "#d55e00", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by the colour-blind too
+COLORS = ("0.25", "#d55e00", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")  # apart for the colour-blind too
 
 
 def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]]) -> Iterator[tuple[str, Figure]]:
