@@ -90,14 +90,17 @@ def cells(
                     yield Cell(row["label"], column["label"], recipe, seed, tuple(overrides), settings)
 
 
-def narrowed(wanted: Sequence[Cell], rows: str | None, columns: str | None) -> list[Cell]:
-    """The cells of the rows and columns whose labels are given, or parts of them, by commas: in that order, the first
-    seed first. None stands for all. ConfigError if a label is like none.
+def narrowed(
+    wanted: Sequence[Cell], rows: str | None = None, columns: str | None = None, recipes: str | None = None
+) -> list[Cell]:
+    """The cells of the rows, columns and recipes whose labels are given, or parts of them, by commas: in that order,
+    the first seed first. None stands for all. ConfigError if a label is like none.
     """
     in_rows = _places("rows", rows, [cell.row for cell in wanted])
     in_columns = _places("columns", columns, [cell.column for cell in wanted])
-    chosen = [cell for cell in wanted if cell.row in in_rows and cell.column in in_columns]
-    return sorted(chosen, key=lambda cell: (cell.seed, in_columns[cell.column], in_rows[cell.row]))
+    in_recipes = _places("recipes", recipes, [cell.recipe for cell in wanted])
+    chosen = [c for c in wanted if c.row in in_rows and c.column in in_columns and c.recipe in in_recipes]
+    return sorted(chosen, key=lambda c: (c.seed, in_columns[c.column], in_rows[c.row], in_recipes[c.recipe]))
 
 
 def _places(key: str, asked: str | None, labels: Sequence[str]) -> dict[str, int]:

@@ -10,7 +10,8 @@ figure=          2, 4, 5, 6, 7, psi, lr_lambda: configs/figure/N.yaml
 study=           does the margin pay: configs/study/NAME.yaml, each on reduced problems of its own
 seeds=           runs of each row (3; a study says so itself)
 profile=         full; small: a reduced form for a CPU; tiny: a check in seconds (configs/profile/)
-rows=, columns=  run only these, in this order: parts of labels, by commas (rows=softmax,m=4 columns=cifar10)
+rows=, columns=, recipes=  run only these, in this order: parts of labels, by commas
+                 (rows=softmax,m=4 columns=cifar10 recipes=best)
 budget_minutes=  stop by then; a run that is cut goes on from its checkpoint the next time
 parallel=        so many runs at once (1)
 train=           false only writes table or figure from the records there are (make tables, make figures)
@@ -49,7 +50,8 @@ from scripts._plan import (
 )
 
 KINDS = ("table", "figure", "study")
-OWN = [*KINDS, "seeds", "profile", "rows", "columns", "budget_minutes", "parallel", "train", "dry_run"]
+PARTS = ("rows", "columns", "recipes")
+OWN = [*KINDS, "seeds", "profile", *PARTS, "budget_minutes", "parallel", "train", "dry_run"]
 
 
 def reproduce(arguments: list[str]) -> None:
@@ -63,7 +65,7 @@ def reproduce(arguments: list[str]) -> None:
     dry_run, trains = _cli.flag(own, "dry_run", False), _cli.flag(own, "train", True)
     plan, wanted = _wanted(kind, own, profile)
     _check_extra(wanted, extra)
-    asked_for = narrowed(wanted, own.get("rows"), own.get("columns"))
+    asked_for = narrowed(wanted, **{part: own[part] for part in PARTS if part in own})
 
     from lsoftmax.errors import UserError  # torch, after the options were checked
     from scripts import _runs

@@ -142,6 +142,15 @@ def test_a_column_is_known_by_its_whole_label_first(script, trained, elsewhere):
     assert [line.split(" | ")[0] for line in labels_of(said)] == ["CIFAR10+", "CIFAR10"]
 
 
+def test_recipes_are_run_that_are_asked_for(script, trained, elsewhere):
+    options = ["table=3", "seeds=1", "dry_run=true", "columns=cifar10", "rows=m=4"]
+    recipes = {
+        asked: [line.split()[-4] for line in script("reproduce", *options, *asked).out.splitlines()[1:]]
+        for asked in [(), ("recipes=best",), ("recipes=paper",), ("recipes=best,paper",)]
+    }
+    assert list(recipes.values()) == [["paper", "best"], ["best"], ["paper"], ["best", "paper"]]
+
+
 def test_a_row_whose_label_has_commas_is_known_by_it(script, trained, elsewhere):
     label = "adaptive 0.7, floor 1, norms live"
     said = script("reproduce", "study=ways", "dry_run=true", f"rows={label}").out
