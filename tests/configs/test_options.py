@@ -131,8 +131,8 @@ def test_every_key_of_the_model_changes_the_network(small: Settings, images: Ima
 
 
 LOSS = {
-    "loss=lsoftmax": {"m": 3, "gradient": "detached"},
-    "loss=asoftmax": {"m": 3, "gradient": "detached"},
+    "loss=lsoftmax": {"m": 3, "gradient": "detached", "margin_on": "winners"},
+    "loss=asoftmax": {"m": 3, "gradient": "detached", "margin_on": "winners"},
     "loss=hinge": {"form": "crammer_singer", "norm": "l2"},
     "loss=contrastive": {"margin": 3.5, "balance": 0.7},
     "loss=triplet": {"margin": 0.3, "balance": 0.7},

@@ -66,8 +66,10 @@ SCHEDULE = {
 
 
 def test_every_key_of_the_schedule_is_changed_below() -> None:
-    """But for `gradient`, which the loss's follows."""
-    assert {*SCHEDULE, "schedule.gradient"} == {key for key in all_keys() if key.startswith("schedule.")}
+    """But for `gradient` and `margin_on`, which the loss's follow."""
+    assert {*SCHEDULE, "schedule.gradient", "schedule.margin_on"} == {
+        key for key in all_keys() if key.startswith("schedule.")
+    }
 
 
 ADAPTIVE = "schedule.lam.kind=adaptive"
