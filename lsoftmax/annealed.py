@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from lsoftmax.checks import Gradient, MarginOn, check_gradient, check_lam, check_m, check_margin_on
+from lsoftmax.checks import MARGIN_ON, Gradient, MarginOn, check_choice, check_gradient, check_lam, check_m
 
 
 class AnnealedMargin(nn.Module):
@@ -21,11 +21,15 @@ class AnnealedMargin(nn.Module):
     def _set_margin(self, m: int, lam: float, gradient: Gradient, margin_on: MarginOn) -> None:
         """For `__init__`. ValueError if a value is out of range."""
         check_gradient(gradient)
-        check_margin_on(margin_on)
+        check_choice("margin_on", margin_on, MARGIN_ON)
         self.register_buffer("_lam", torch.zeros((), dtype=torch.float64), persistent=False)
         self.gradient, self.margin_on = gradient, margin_on
         self.m = m
         self.lam = lam
+
+    def _margin(self) -> dict[str, Any]:
+        """As the functions take it."""
+        return {"m": self.m, "lam": self.lam, "gradient": self.gradient, "margin_on": self.margin_on}
 
     @property
     def m(self) -> int:

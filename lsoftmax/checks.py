@@ -1,7 +1,7 @@
 """Wrong arguments are named before any arithmetic: which one, its value, what is accepted."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -9,6 +9,8 @@ from torch import Tensor
 Gradient = Literal["exact", "norms_live", "detached"]
 MarginOn = Literal["all", "winners"]
 Reduction = Literal["mean", "sum", "none"]
+
+MARGIN_ON = get_args(MarginOn)
 
 
 def check_arguments(
@@ -23,7 +25,7 @@ def check_arguments(
     check_m(m)
     check_lam(lam)
     check_gradient(gradient)
-    check_margin_on(margin_on)
+    check_choice("margin_on", margin_on, MARGIN_ON)
     check_tensors(features, weight, labels)
 
 
@@ -78,12 +80,6 @@ def check_gradient(gradient: str) -> None:
     """ValueError unless it is one of `Gradient`."""
     if gradient not in ("exact", "norms_live", "detached"):
         raise ValueError(f"gradient must be exact, norms_live or detached, got {gradient!r}")
-
-
-def check_margin_on(margin_on: str) -> None:
-    """ValueError unless it is one of `MarginOn`."""
-    if margin_on not in ("all", "winners"):
-        raise ValueError(f"margin_on must be all or winners, got {margin_on!r}")
 
 
 def check_reduction(reduction: str) -> None:

@@ -60,7 +60,7 @@ def lsoftmax_logits(
         gradient: "exact"; "norms_live" takes psi - cos as a constant, so that only its norms carry gradient;
             "detached" takes the whole correction as a constant. The values are the same in all three.
         margin_on: "all" rows, as in the paper; "winners": those alone whose target logit beats every other without a
-            margin. A row that loses anyhow learns as with softmax, and no class is given up (docs/stability.md).
+            margin. A row that loses anyhow learns as with softmax: no class is starved by it (docs/stability.md).
 
     Returns:
         (N, C) logits, in the dtype that `F.linear` would return.

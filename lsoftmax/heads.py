@@ -51,15 +51,7 @@ class LSoftmaxLinear(AnnealedMargin):
         """(N, D) features and, in training, (N,) labels -> (N, C) logits."""
         if labels is None:
             return F.linear(features, self.weight)
-        return lsoftmax_logits(
-            features,
-            self.weight,
-            labels,
-            m=self.m,
-            lam=self.lam,
-            gradient=self.gradient,
-            margin_on=self.margin_on,
-        )
+        return lsoftmax_logits(features, self.weight, labels, **self._margin())
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, num_classes={self.num_classes}, {super().extra_repr()}"

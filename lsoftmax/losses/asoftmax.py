@@ -64,15 +64,7 @@ class ASoftmax(LSoftmax):
     """
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        return asoftmax_cross_entropy(
-            features,
-            self.weight,
-            labels,
-            m=self.m,
-            lam=self.lam,
-            gradient=self.gradient,
-            margin_on=self.margin_on,
-        )
+        return asoftmax_cross_entropy(features, self.weight, labels, **self._margin())
 
     def logits(self, features: Tensor) -> Tensor:
         return features @ _unit(self.weight).T

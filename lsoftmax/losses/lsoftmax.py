@@ -31,16 +31,7 @@ class LSoftmax(Criterion, AnnealedMargin):
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         block = CLASS_BLOCK if len(self.weight) >= MANY_CLASSES else None
-        return lsoftmax_cross_entropy(
-            features,
-            self.weight,
-            labels,
-            m=self.m,
-            lam=self.lam,
-            gradient=self.gradient,
-            margin_on=self.margin_on,
-            class_block=block,
-        )
+        return lsoftmax_cross_entropy(features, self.weight, labels, **self._margin(), class_block=block)
 
     def margin_logits(self, features: Tensor, labels: Tensor) -> Tensor:
         return lsoftmax_logits(features, self.weight, labels, m=self.m, lam=self.lam)

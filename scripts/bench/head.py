@@ -115,8 +115,8 @@ def _heads(classes: int, size: int) -> dict[str, _Step]:
         "winners": (_Step(lambda: winners(x, labels), x, winners.weight), winners.weight),
     }
     for name, (step, own_weight) in ours.items():
-        right_ones = expected["winners" if name == "winners" else "all"]
-        for found, right in zip((step(), x.grad, own_weight.grad), right_ones, strict=True):
+        definition = expected["winners" if name == "winners" else "all"]
+        for found, right in zip((step(), x.grad, own_weight.grad), definition, strict=True):
             assert found is not None
             error = float((found.double() - right).abs().max() / right.abs().max())
             assert error < 1e-5, f"{name} at {classes} x {size} is off the definition by {error:.1e}"
