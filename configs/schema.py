@@ -1,82 +1,31 @@
 """The schema: a dataclass for each group, its fields with what they accept. Values stand in the YAML files alone."""
 
 import math
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
-MISSING = "???"  # OmegaConf's mark for a value that must be given
-
-
-def option(accepted: str, check: Callable[[Any], bool] = lambda value: True) -> Any:
-    """A field: what it accepts, in words for the error message and as a test of the typed value."""
-    return field(default=MISSING, metadata={"accepted": accepted, "check": check})
-
-
-def whole(least: int) -> dict[str, Any]:
-    return {"accepted": f"an integer >= {least}", "check": lambda value: value >= least}
-
-
-def number(least: float, *, or_inf: bool = False) -> dict[str, Any]:
-    return {
-        "accepted": f"a number >= {least:g}",
-        "check": lambda value: least <= value < math.inf or (or_inf and value == math.inf),
-    }
-
-
-def above_zero(most: float = math.inf) -> dict[str, Any]:
-    accepted = "a number > 0" + ("" if most == math.inf else f" and <= {most:g}")
-    return {"accepted": accepted, "check": lambda value: 0 < value <= most and value < math.inf}
-
-
-def folder(what: str = "a folder") -> dict[str, Any]:
-    return {"accepted": what, "check": _is_path}
-
-
-def choice(*names: str) -> dict[str, Any]:
-    return {"accepted": f"one of {', '.join(names)}", "check": lambda value: value in names}
-
-
-def maybe(accepted: dict[str, Any]) -> dict[str, Any]:
-    check = accepted["check"]
-    return {
-        "accepted": f"{accepted['accepted']} or null",
-        "check": lambda value: value is None or check(value),
-    }
-
-
-def flag() -> dict[str, Any]:
-    return {"accepted": "true or false", "check": lambda value: True}
-
-
-def _increasing(values: list[int]) -> bool:
-    return all(before < after for before, after in zip([0, *values], values, strict=False))
-
-
-def _is_path(value: str) -> bool:
-    try:
-        return value != "" and Path(value).expanduser() is not None
-    except RuntimeError:  # ~nobody
-        return False
-
-
-def _is_mean(value: Any) -> bool:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return math.isfinite(value)
-    return value in ("image", "channel")
-
-
-def _are_names(values: list[str]) -> bool:
-    return len({*values, "held_out"}) == len(values) + 1 and all(re.fullmatch(r"\w[\w-]*", name) for name in values)
+from configs.fields import (
+    MISSING,
+    above_zero,
+    are_names,
+    choice,
+    flag,
+    folder,
+    increasing,
+    is_mean,
+    maybe,
+    number,
+    option,
+    whole,
+)
 
 
 @dataclass
 class Dataset:
     name: str = option("a data set")
     augment: str = option(**choice("none", "mirror", "crop_mirror"))
-    mean: Any = option("image, channel or a number", _is_mean)
+    mean: Any = option("image, channel or a number", is_mean)
     scale: float = option(**above_zero())
     validation: int = option(**whole(0))
     train_images: int | None = option(**maybe(whole(1)))
@@ -98,7 +47,7 @@ class SyntheticDataset(PublishedDataset):
 class PackedDataset(Dataset):
     test_images: int | None = option(**maybe(whole(1)))
     folder: str | None = option(**maybe(folder()))
-    verify: list[str] = option("a list of names of verification sets, each once", _are_names)
+    verify: list[str] = option("a list of names of verification sets, each once", are_names)
     stream: bool | None = option(**maybe(flag()))
 
 
@@ -178,7 +127,7 @@ class LearningRate:
 
     kind: str = option(**choice("step", "plateau"))
     base: float = option(**above_zero())
-    milestones: list[int] = option("a list of increasing steps > 0", _increasing)
+    milestones: list[int] = option("a list of increasing steps > 0", increasing)
     factor: float = option(**above_zero())
     every: int = option(**whole(1))
     patience: int = option(**whole(0))

@@ -16,6 +16,7 @@ from yaml import YAMLError
 
 from configs import arguments, schema
 from configs.errors import ConfigError, translate, unknown_key
+from configs.fields import MISSING
 from configs.schema import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,7 +87,7 @@ def _typed(cls: type, values: dict[str, Any], path: str) -> Any:
 
 
 def _value(item: Any, values: dict[str, Any], path: str) -> Any:
-    if values.get(item.name, schema.MISSING) == schema.MISSING:
+    if values.get(item.name, MISSING) == MISSING:
         raise ConfigError(f"{path} is missing")
     value = values[item.name]
     cls = _variant(path, value) if path in schema.VARIANTS else item.type
