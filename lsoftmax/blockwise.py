@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lsoftmax.autocast import matmul_dtype, no_autocast
 from lsoftmax.margin import compute_dtype
 from lsoftmax.reduction import of_rows, reduced, softplus
 from lsoftmax.target import (
@@ -18,8 +19,6 @@ from lsoftmax.target import (
     gain_apart,
     gain_through_matmul,
     lambda_of_rows,
-    matmul_dtype,
-    no_autocast,
     refuse_second_derivative,
     target_of_margin,
 )

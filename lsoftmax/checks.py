@@ -6,6 +6,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from lsoftmax import autocast
+
 Gradient = Literal["exact", "norms_live", "detached"]
 MarginOn = Literal["all", "winners"]
 Reduction = Literal["mean", "sum", "none"]
@@ -41,7 +43,7 @@ def check_tensors(features: Tensor, weight: Tensor, labels: Tensor, bias: Tensor
             raise ValueError(f"bias must be (C,) = ({weight.shape[0]},) or None, got {tuple(bias.shape)}")
         if bias.dtype != weight.dtype:
             raise TypeError(f"bias must have the weight's dtype {weight.dtype}, got {bias.dtype}")
-    mixes = torch.is_autocast_enabled(features.device.type) and torch.float64 not in (features.dtype, weight.dtype)
+    mixes = autocast.is_on(features) and torch.float64 not in (features.dtype, weight.dtype)
     if features.dtype != weight.dtype and not mixes:
         raise TypeError(f"features and weight must share a dtype, got {features.dtype} and {weight.dtype}")
     check_labels(labels, weight.shape[0])

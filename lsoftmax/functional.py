@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lsoftmax.autocast import matmul_dtype, no_autocast
 from lsoftmax.blockwise import blockwise_cross_entropy
 from lsoftmax.checks import Gradient, MarginOn, Reduction, check_arguments, check_class_block, check_reduction
 from lsoftmax.margin import compute_dtype
@@ -32,8 +33,6 @@ from lsoftmax.target import (
     gain_apart,
     gain_through_matmul,
     lambda_of_rows,
-    matmul_dtype,
-    no_autocast,
     refuse_second_derivative,
     target_of_margin,
 )

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
+from lsoftmax.autocast import no_autocast
 from lsoftmax.checks import check_m, check_tensors
 from lsoftmax.margin import compute_dtype, psi_value
-from lsoftmax.target import no_autocast, target_cosine
+from lsoftmax.target import target_cosine
 
 
 @torch.no_grad()

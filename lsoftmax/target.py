@@ -3,8 +3,7 @@
 Notation as in `lsoftmax.functional`. All of it is N numbers, computed in float32 or better whatever the inputs are.
 """
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -121,18 +120,6 @@ def add_to_weight_gradient(
     if apart is not None:
         grad = grad.index_add_(0, labels, features.to(dtype).mul(apart))
     return grad.to(weight.dtype)
-
-
-def matmul_dtype(features: Tensor) -> torch.dtype:
-    """The dtype in which nn.Linear would multiply: autocast's where it is on, which leaves float64 alone."""
-    device = features.device.type
-    casts = torch.is_autocast_enabled(device) and features.dtype != torch.float64
-    return torch.get_autocast_dtype(device) if casts else features.dtype
-
-
-def no_autocast(features: Tensor) -> AbstractContextManager[Any]:
-    device = features.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def refuse_second_derivative() -> None:

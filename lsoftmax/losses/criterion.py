@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lsoftmax.autocast import no_autocast
 from lsoftmax.losses.targets import strongest_rival, target_of
 from lsoftmax.target import target_cosine
 
@@ -44,7 +45,7 @@ class Criterion(nn.Module):
         and wins_with_margin (shares of the batch), feature_norm and weight_norm (mean, min, max).
         """
         features = features.to(self.weight.dtype)
-        with torch.autocast(features.device.type, enabled=False):
+        with no_autocast(features):
             logits = self.logits(features)
             margin_logits = self.margin_logits(features, labels)
             cosine, feature_norm, _ = (column.squeeze(1) for column in target_cosine(features, self.weight, labels))

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lsoftmax.autocast import no_autocast
 from lsoftmax.checks import check_number
 from lsoftmax.losses.criterion import Criterion
 from lsoftmax.margin import compute_dtype
@@ -15,7 +16,7 @@ def distances(features: Tensor) -> Tensor:
     From differences, not from |x|^2 + |y|^2 - 2 x.y: rounding would turn the distance of two near points into noise and
     its gradient, which has the distance below the line, into anything. Where two points coincide the gradient is 0.
     """
-    with torch.autocast(features.device.type, enabled=False):
+    with no_autocast(features):
         x = features.to(compute_dtype(features.dtype))
         return torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lsoftmax.autocast import no_autocast
 from lsoftmax.margin import compute_dtype
 
 
@@ -11,7 +12,7 @@ def unit_rows(rows: Tensor) -> Tensor:
 
     A zero row stays zero, and its gradient is that of a row of length 1: finite, and it may leave zero.
     """
-    with torch.autocast(rows.device.type, enabled=False):
+    with no_autocast(rows):
         rows = rows.to(compute_dtype(rows.dtype))
         norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
         return rows / torch.where(norm > 0, norm, 1.0)
@@ -22,5 +23,5 @@ def cosines(features: Tensor, weight: Tensor) -> Tensor:
 
     Half precision would round a cosine by up to 0.004, and a scale of 64 makes 0.25 of that in the logit.
     """
-    with torch.autocast(features.device.type, enabled=False):
+    with no_autocast(features):
         return unit_rows(features) @ unit_rows(weight).T
