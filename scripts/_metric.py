@@ -11,9 +11,11 @@ from scripts._records import COLLAPSED, UNLEARNED, Record, verdict
 class Metric(ABC):
     """A percentage over tests that a run gets right or wrong, one by one."""
 
+    head: str  # above a column
     better: str  # lower or higher
     meaning: str  # what a reader of the table should know of the number
     tests: str  # what is tested
+    paired = True  # two runs can be compared test by test
     collapsed = COLLAPSED  # when a run counts as that
 
     @abstractmethod
@@ -34,7 +36,7 @@ class Metric(ABC):
 
 
 class TestError(Metric):
-    better, tests = "lower", "images"
+    head, better, tests = "test error", "lower", "images"
     meaning = "Test error of the last step in percent"
 
     def value(self, run: Record) -> float | None:
@@ -52,6 +54,7 @@ class TestError(Metric):
 class ValidationError(TestError):
     """To choose by. Which images went wrong is not kept."""
 
+    head, paired = "validation error", False
     meaning = "Error on validation images at the last step in percent"
 
     def value(self, run: Record) -> float | None:
@@ -68,7 +71,7 @@ class VerificationAccuracy(Metric):
     The people in the pairs are none of the training's: train errors are not compared with softmax's.
     """
 
-    better, tests = "higher", "pairs"
+    head, better, tests = "accuracy", "higher", "pairs"
     meaning = "Share of the pairs that the last step's network judges rightly, in percent"
     collapsed = UNLEARNED
 

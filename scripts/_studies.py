@@ -13,7 +13,6 @@ from scripts._metric import METRICS
 from scripts._records import Record
 from scripts._tables import Results
 
-HEADS = {"val_error": "validation error", "test_error": "test error"}
 RECIPE = "best"  # of a study's cells: it compares ways in its own words
 
 
@@ -69,24 +68,23 @@ def _filled(results: Results) -> list[Column]:
 
 def meaning(study: dict[str, Any], results: Results) -> str:
     """What the columns say."""
-    interval = (
-        ", with a bootstrap's 95 % interval over seeds and images" if study["metric"] == "test_error" else " (of means)"
-    )
+    metric = METRICS[study["metric"]]
+    interval = f", with a bootstrap's 95 % interval over seeds and {metric.tests}" if metric.paired else " (of means)"
     unseen = (
         "`unseen`: of images of classes that the network has never seen, the share whose nearest other image by the "
         "cosine of the features is of the same class, in percent (`python scripts/unseen.py -h`). "
     )
     return (
-        "Errors of the last step in percent, mean ± standard deviation (runs). `difference` is to "
-        f"{study['baseline']} on the same images{interval}. The last columns are means over the runs: train error in "
-        "percent, the median target angle in degrees, mean norms of features and class weights, and lambda, these four "
-        f"of the last step's batch. {unseen if UNSEEN in _filled(results) else ''}{METRICS[study['metric']].collapsed}"
+        f"{metric.meaning}, mean ± standard deviation (runs). `difference` is to "
+        f"{study['baseline']} on the same {metric.tests}{interval}. The last columns are means over the runs: train "
+        "error in percent, the median target angle in degrees, mean norms of features and class weights, and lambda, "
+        f"these four of the last step's batch. {unseen if UNSEEN in _filled(results) else ''}{metric.collapsed}"
     )
 
 
 def heads(study: dict[str, Any], results: Results) -> list[str]:
     """What stands above the cells of `rows`."""
-    return ["way", "runs", HEADS[study["metric"]], "difference", *(column.head for column in _filled(results))]
+    return ["way", "runs", METRICS[study["metric"]].head, "difference", *(column.head for column in _filled(results))]
 
 
 def rows(study: dict[str, Any], problem: str, results: Results) -> list[list[str]]:

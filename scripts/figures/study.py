@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scripts._studies import HEADS
+from scripts._metric import METRICS
 from scripts.figures import style
 
 Record = dict[str, Any]
@@ -28,7 +28,7 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
             for row in study["rows"]:
                 errors = [run[study["metric"]] for run in runs[row["label"]] if run[study["metric"]] is not None]
                 lines.setdefault(row["line"], {})[row["at"]] = errors
-            yield f"over_{problem}", draw_over(lines, study["over"], HEADS[study["metric"]])
+            yield f"over_{problem}", draw_over(lines, study["over"], METRICS[study["metric"]].head)
 
 
 def draw_traces(ways: dict[str, Record], metric: str) -> Figure:
@@ -46,7 +46,9 @@ def draw_traces(ways: dict[str, Record], metric: str) -> Figure:
         _plot(angle, steps, [line.get("target_angle_q50") for line in trace], color)
         _plot(norm, steps, [line.get("feature_norm") for line in trace], color)
         _plot(norm, steps, [line.get("weight_norm") for line in trace], color, dashes=(3, 1.5))
-    error.set(ylabel="classification error (%)", title=f"{HEADS[metric]}, and training error (dotted)", ylim=(0, None))
+    error.set(
+        ylabel="classification error (%)", title=f"{METRICS[metric].head}, and training error (dotted)", ylim=(0, None)
+    )
     lam.set_yscale("symlog", linthresh=1e-2)  # lambda may end at 0
     lam.set(ylabel="lambda", title="lambda", ylim=(0, None))
     angle.set(ylabel="degrees", title="median target angle of the batch", ylim=(0, 95), xlabel="iteration")

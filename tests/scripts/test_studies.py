@@ -9,6 +9,7 @@ import pytest
 from configs.schema import Settings
 from configs.settings import compose
 from scripts import _studies
+from scripts._metric import METRICS
 from scripts._plan import figure_cells, names, read_profile, read_study
 from scripts._tables import collect
 
@@ -68,6 +69,19 @@ def test_validation_errors_are_compared_by_their_means(results):
 def test_a_study_that_chooses_shows_no_test_error(results):
     text = _studies.markdown({**STUDY, "metric": "val_error"}, results, "do this")
     assert "22.00" in text and "21.00" not in text and "| validation error |" in text
+
+
+def test_a_study_of_faces_shows_the_share_of_pairs_judged_rightly(results):
+    for runs, wrong in ((results["softmax", "digits", "best"], 30), (results["margin", "digits", "best"], 10)):
+        for run in runs:
+            run["verification"] = {
+                "pairs": {"accuracy": 1 - wrong / 100, "wrong_pairs": list(range(wrong)), "pairs": 100}
+            }
+    faces = {**STUDY, "metric": "verification"}
+    _, margin, *_ = lines(faces, results)
+    assert (margin["mean"], margin["difference"]) == ("90.0", "20.0") and float(margin["low"]) > 0
+    text = _studies.markdown(faces, results, "do this")
+    assert "| accuracy | difference |" in text and "on the same pairs, with a bootstrap's" in text
 
 
 def test_every_way_and_problem_is_listed_run_or_not(results):
@@ -178,7 +192,7 @@ def test_every_row_of_a_study_composes(study, monkeypatch):
 
 def test_a_study_compares_with_one_of_its_rows(study):
     assert study["baseline"] in {row["label"] for row in study["rows"]}
-    assert study["metric"] in _studies.HEADS and study["seeds"] >= 1
+    assert study["metric"] in METRICS and study["seeds"] >= 1
 
 
 def test_who_chooses_has_validation_images_and_who_tests_has_none(study, monkeypatch):
