@@ -40,11 +40,20 @@ def read_records(*profiles: str) -> dict[str, Record]:
     found = {}
     for profile in profiles:
         for path in sorted(folder(profile).glob("*.json")):
-            record = json.loads(path.read_text())
+            record = _read(path)
             if unseen(record).exists():
                 record["unseen"] = json.loads(unseen(record).read_text())
             found[identity_sha256(identity_of(record))] = record
     return found
+
+
+def _read(path: Path) -> Record:
+    from lsoftmax.errors import UserError
+
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:  # a merge left its marks in it, say
+        raise UserError(f"{path}: not a run's record ({error}); restore it or delete it") from None
 
 
 def keep(record: Record, profile: str) -> Path:
@@ -72,13 +81,15 @@ def stem(record: Record) -> str:
 def verdict(record: Record, softmax: Sequence[Record] = ()) -> str:
     """finished, diverged or collapsed: a class given up, or a training set that was not learned.
 
+    Diverged is also who went on with a floor under lambda (trainer.on_divergence): that is another schedule by then.
+
     A class is given up that is never predicted, where ENOUGH test images of it could be; of smaller test sets a run is
     collapsed that predicts one class alone. Not learned means a train error above half of chance's, or above 1.5 times
     softmax's of the same setting plus 15 points. At plus 5, runs would count that test better than softmax: a
     margin costs train error.
     """
-    if record["status"] != "finished":
-        return str(record["status"])
+    if record["status"] != "finished" or record.get("divergences"):
+        return "diverged"
     errors = [run["train_error"] for run in softmax if run["status"] == "finished"]
     chance = 100 * (1 - 1 / record["num_classes"])
     most = min(chance / 2, 1.5 * statistics.mean(errors) + 15) if errors else chance / 2

@@ -69,7 +69,11 @@ def _filled(results: Results) -> list[Column]:
 def meaning(study: dict[str, Any], results: Results) -> str:
     """What the columns say."""
     metric = METRICS[study["metric"]]
-    interval = f", with a bootstrap's 95 % interval over seeds and {metric.tests}" if metric.paired else " (of means)"
+    interval = (
+        f", with a bootstrap's 95 % interval over seeds and {metric.tests} where both have two runs"
+        if metric.paired
+        else " (of means)"
+    )
     unseen = (
         "`unseen`: of images of classes that the network has never seen, the share whose nearest other image by the "
         "cosine of the features is of the same class, in percent (`python scripts/unseen.py -h`). "

@@ -5,17 +5,26 @@ import io
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lsoftmax.engine.folder import identity_sha256
-from lsoftmax.metrics import PairedDifference, paired_difference
+from lsoftmax.metrics import paired_difference
 from scripts._known_data import expected_sha256
 from scripts._metric import METRICS, Metric
 from scripts._plan import RECIPES, Cell
 from scripts._records import Record
+
+
+class Compared(NamedTuple):
+    """Runs minus the baseline's on the same tests, in percent; no interval where one of them has a single run."""
+
+    difference: float
+    low: float | None
+    high: float | None
+
 
 Results = dict[tuple[str, str, str], list[Record]]  # (row, column, recipe) -> the runs that there are
 
@@ -140,23 +149,28 @@ def _ours(row: str, column: str, recipe: str, paper: float | None, results: Resu
     ours = f"{mean:.2f}{spread} ({len(values)}{said})"
     difference = "" if paper is None else _signed(mean - paper)
     against = _against(softmax, runs, row, metric)
-    said = f"{_signed(against.difference)} [{_signed(against.low)}, {_signed(against.high)}]" if against else ""
-    return f"{ours} | {difference} | {said}"
+    return f"{ours} | {difference} | {said_of(against) if against else ''}"
 
 
-def _against(softmax: list[Record], runs: list[Record], row: str, metric: Metric) -> PairedDifference | None:
+def said_of(compared: Compared) -> str:
+    """The difference, and its interval where there is one."""
+    if compared.low is None or compared.high is None:
+        return _signed(compared.difference)
+    return f"{_signed(compared.difference)} [{_signed(compared.low)}, {_signed(compared.high)}]"
+
+
+def _against(softmax: list[Record], runs: list[Record], row: str, metric: Metric) -> Compared | None:
     return None if row == "Softmax" else compared(softmax, runs, metric)
 
 
-def compared(baseline: list[Record], runs: list[Record], metric: Metric) -> PairedDifference | None:
-    """Runs minus baseline on the same tests; None where one of them has none."""
+def compared(baseline: list[Record], runs: list[Record], metric: Metric) -> Compared | None:
+    """None where one of them has no number."""
     first, second = _wrong(baseline, metric), _wrong(runs, metric)
     if first.shape[1:] != second.shape[1:] or 0 in (*first.shape, *second.shape):
         return None
-    fewer_wrong = paired_difference(first, second)
-    if metric.better == "higher":
-        return fewer_wrong
-    return PairedDifference(0 - fewer_wrong.difference, 0 - fewer_wrong.high, 0 - fewer_wrong.low)
+    by = paired_difference(first, second) if metric.better == "higher" else paired_difference(second, first)
+    known = len(first) > 1 and len(second) > 1  # how far seeds move a number, no single run tells
+    return Compared(by.difference, by.low if known else None, by.high if known else None)
 
 
 def _signed(value: float) -> str:
@@ -174,7 +188,7 @@ def _wrong(runs: list[Record], metric: Metric) -> Tensor:
 
 
 def numbers(runs: list[Record], metric: Metric) -> list[float]:
-    """A collapsed run counts with its number; a diverged one has none, and is counted beside."""
+    """A collapsed run counts with its number; a diverged one, counted beside, has none unless it was rescued."""
     return [value for value in map(metric.value, runs) if value is not None]
 
 
@@ -189,8 +203,8 @@ def provenance(runs: list[Record], metric: Metric) -> list[str]:
     meaning = (
         f"{metric.meaning}, mean ± standard deviation (runs). `difference` is ours minus the paper's; "
         f"`against softmax` ours minus our softmax on the same test {metric.tests}, with a bootstrap's 95 % interval "
-        f"over seeds and {metric.tests}. `paper` is Section 5.1 with the authors' lambda, `best` what the bare command "
-        f"runs. {metric.collapsed}"
+        f"over seeds and {metric.tests} where both have two runs. `paper` is Section 5.1 with the authors' lambda, "
+        f"`best` what the bare command runs. {metric.collapsed}"
     )
     return [meaning, "", f"{made_with(runs)}."]
 

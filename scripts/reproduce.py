@@ -160,8 +160,11 @@ def _check_extra(wanted: Sequence[Cell], extra: list[str]) -> None:
     """Options for every run may say how it is executed, not what it is."""
     if not wanted and extra:
         raise ConfigError(f"{' '.join(extra)}: this figure is drawn from formulas, there is nothing to run")
-    if wanted and identity(compose([*wanted[0].overrides, *extra])) != wanted[0].identity:
-        raise ConfigError(f"{' '.join(extra)}: these would make other runs than the table's")
+    # Each kind of run: a loss without lambda, say, takes no notice of schedule.lam.
+    kinds = {repr(cell.identity): cell for cell in wanted if cell.seed == wanted[0].seed} if extra else {}
+    for cell in kinds.values():
+        if identity(compose([*cell.overrides, *extra])) != cell.identity:
+            raise ConfigError(f"{' '.join(extra)}: these would make other runs than the table's")
 
 
 def _commands(missing: Sequence[Cell], extra: list[str]) -> list[tuple[list[str], Path]]:

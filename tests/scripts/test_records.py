@@ -7,6 +7,7 @@ import pytest
 import data
 from configs.settings import compose, identity
 from lsoftmax.engine.folder import identity_sha256
+from lsoftmax.errors import UserError
 from scripts import _known_data, _records, _tables
 from scripts._known_data import expected_sha256
 from scripts._plan import cells, read_table
@@ -24,6 +25,15 @@ def test_a_record_of_a_profile_lies_apart(runs):
     [record] = runs("Softmax", {}).values()
     _records.keep(record, "small")
     assert _records.read_records("full") == {} and len(_records.read_records("small")) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"<<<<<<< ours\n{}", b"[1, 2]", b"\xff\xfe"])
+def test_a_damaged_record_is_named(runs, content):
+    [record] = runs("Softmax", {}).values()
+    path = _records.keep(record, "full")
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{path.name}: not a run's record"):
+        _records.read_records("full")
 
 
 def test_every_run_of_a_table_has_a_file_of_its_own(wanted, made_up):
@@ -70,6 +80,7 @@ def test_the_known_digests_are_those_of_the_published_files(key):
     [
         ({}, "finished"),
         (DIVERGED, "diverged"),
+        ({"divergences": [{"step": 40, "floor": 0.5}]}, "diverged"),
         ({"predicted_classes": 1}, "collapsed"),
         ({"predicted_classes": 2}, "finished"),
         ({"predicted_classes": 9, "test_images": 199}, "finished"),
@@ -82,6 +93,7 @@ def test_the_known_digests_are_those_of_the_published_files(key):
     ids=[
         "",
         "status",
+        "rescued",
         "1 class",
         "2 classes",
         "few images",

@@ -224,6 +224,11 @@ def test_without_records_the_table_is_all_not_run(script, trained, elsewhere):
         ([*ONCE, "trainer.log_evry=5"], "trainer.log_every"),
         ([*ONCE, "seed=5"], "seed"),
         ([*ONCE, "schedule.steps=9"], "schedule.steps"),
+        (
+            [*ONCE, "schedule.lam.minimum=5"],
+            "schedule.lam.minimum=5: these would make other runs",
+        ),  # hinge takes no notice
+        ([*ONCE, "schedule.gradient=norms_live"], "schedule.gradient=norms_live: these would make other runs"),
     ],
     ids=lambda value: value[-1] if value and isinstance(value, list) else "",
 )
