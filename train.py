@@ -31,7 +31,8 @@ def run(settings: Settings, path: Path) -> Outcome:
             print(f"this run has ended already ({how}); trainer.overwrite=true does it again")
         print(summary(settings, result, path))
         code = 0 if result["status"] == "finished" else 3
-        return Outcome(code, result["status"], result["test_error"], result["seconds"], path)
+        status = "collapsed" if result.get("collapsed") else result["status"]
+        return Outcome(code, status, result["test_error"], result["seconds"], path)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return Outcome(2, "failed", folder=path)
@@ -101,6 +102,7 @@ def summary(settings: Settings, result: dict[str, Any], path: Path) -> str:
     python, train_py = _program("python"), _from_here(ROOT / "train.py")
     lines = [
         f"test error   {result['test_error']:.2f} %   (train {result['train_error']:.2f} %, {result['seconds']:.0f} s)",
+        *(["collapsed    it gave up a class, or did not learn its training set"] if result.get("collapsed") else []),
         *(f"{name:<12} {_verified(numbers)}" for name, numbers in (result.get("verification") or {}).items()),
         f"run folder   {shown}",
         f"curves       {_program('tensorboard')} --logdir {shown}",

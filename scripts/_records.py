@@ -9,9 +9,8 @@ from typing import Any
 from configs.settings import ROOT, identity_of
 
 Record = dict[str, Any]
-ENOUGH = 20  # test images a class: who knows the class takes one of so many for it, at least
-UNLEARNED = (
-    f"A run is collapsed if it predicts one class, or some class never (of sets with {ENOUGH} test images a class), "
+UNLEARNED = (  # lsoftmax.engine.collapse
+    "A run is collapsed if it predicts one class, or some class never (of sets with 20 test images a class), "
     "or if its train error is above half of chance's."
 )
 COLLAPSED = f"{UNLEARNED[:-1]} or above 1.5 times softmax's plus 15 points."
@@ -79,19 +78,18 @@ def stem(record: Record) -> str:
 
 
 def verdict(record: Record, softmax: Sequence[Record] = ()) -> str:
-    """finished, diverged or collapsed: a class given up, or a training set that was not learned.
+    """finished, diverged or collapsed: `has_collapsed`, or train error above 1.5 times softmax's plus 15 points.
 
-    Diverged is also who went on with a floor under lambda (trainer.on_divergence): that is another schedule by then.
+    At plus 5, runs would count that test better than softmax: a margin costs train error. Diverged is also who went on
+    with a floor under lambda (trainer.on_divergence): that is another schedule by then.
 
-    A class is given up that is never predicted, where ENOUGH test images of it could be; of smaller test sets a run is
-    collapsed that predicts one class alone. Not learned means a train error above half of chance's, or above 1.5 times
-    softmax's of the same setting plus 15 points. At plus 5, runs would count that test better than softmax: a
-    margin costs train error.
+    Args:
+        softmax: the runs of the same setting without a margin.
     """
+    from lsoftmax.engine.collapse import has_collapsed
+
     if record["status"] != "finished" or record.get("divergences"):
         return "diverged"
     errors = [run["train_error"] for run in softmax if run["status"] == "finished"]
-    chance = 100 * (1 - 1 / record["num_classes"])
-    most = min(chance / 2, 1.5 * statistics.mean(errors) + 15) if errors else chance / 2
-    expected = record["num_classes"] if record["test_images"] >= ENOUGH * record["num_classes"] else 2
-    return "collapsed" if record["predicted_classes"] < expected or record["train_error"] > most else "finished"
+    unlearned = errors and record["train_error"] > 1.5 * statistics.mean(errors) + 15
+    return "collapsed" if unlearned or has_collapsed(record) else "finished"

@@ -6,7 +6,7 @@
     python scripts/reproduce.py study=ways
 
 table=           2, 3, 4, 5: configs/table/N.yaml
-figure=          2, 4, 5, 6, 7, psi, lr_lambda: configs/figure/N.yaml
+figure=          2, 4, 5, 6, 7, psi, lr_lambda, roc: configs/figure/N.yaml
 study=           does the margin pay: configs/study/NAME.yaml, each on reduced problems of its own
 seeds=           runs of each row (3; a study says so itself)
 profile=         full; small: a reduced form for a CPU; tiny: a check in seconds (configs/profile/)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import lsoftmax
+from lsoftmax.engine.collapse import has_collapsed
 from lsoftmax.engine.device import describe
 from lsoftmax.engine.evaluation import Evaluation
 from lsoftmax.engine.folder import identity_sha256
@@ -23,12 +24,13 @@ def final_record(
 
     Args:
         identity: what was asked (dataset, model, loss, schedule, seed, ...); part of the record.
-        facts: what else the caller knows (num_classes, parameters, multiply_adds, dataset_sha256).
+        facts: what else the caller knows (num_classes, test_images, parameters, multiply_adds, dataset_sha256).
     """
     evaluations: dict[str, Evaluation | None] = {
         name: trainer.latest.get(name) or trainer.evaluate(name, stop) for name in trainer.sets
     }
-    return _record("finished", trainer, evaluations, identity, facts)
+    record = _record("finished", trainer, evaluations, identity, facts)
+    return {**record, "collapsed": has_collapsed(record)}
 
 
 def diverged_record(trainer: Trainer, identity: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The figures of a study: what became of its ways step by step, and error over a setting such as the weight decay."""
 
 from collections.abc import Iterator, Sequence
+from math import nan
 from statistics import mean, stdev
 from typing import Any
 
@@ -12,7 +13,8 @@ from scripts.figures import style
 
 Record = dict[str, Any]
 
-COLORS = ("0.25", "#d55e00", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")  # apart for the colour-blind too
+# Told apart by the colour-blind too; who draws more lines adds one.
+COLORS = ("0.25", "#d55e00", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#7f3b08", "#b2abd2")
 
 
 def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]]) -> Iterator[tuple[str, Figure]]:
@@ -35,7 +37,7 @@ def draw_traces(ways: dict[str, Record], metric: str) -> Figure:
     """One run of each way over its steps: errors, lambda, target angle, norms; the records' `trace`."""
     figure, axes = style.panels(2, 2, style.PAGE, 4.6, sharex=True)
     (error, lam), (angle, norm) = axes
-    for color, (way, run) in zip(COLORS, ways.items(), strict=False):
+    for color, (way, run) in zip(COLORS[: len(ways)], ways.items(), strict=True):
         curve, trace = run["curve"], run["trace"]
         steps = [line["step"] for line in trace]
         error.plot(steps, [line[metric] for line in trace], color=color, label=way)
@@ -68,13 +70,13 @@ def _plot(axes: Axes, steps: Sequence[int], values: Sequence[float | None], colo
 def draw_over(lines: dict[str, dict[float, list[float]]], setting: str, error: str) -> Figure:
     """{line: {value of the setting: errors in percent}}: means, standard deviations, the single runs as dots."""
     figure, [[axes]] = style.panels(1, 1, 1.4 * style.COLUMN, 3.0)
-    for color, (label, points) in zip(COLORS, lines.items(), strict=False):
+    for color, (label, points) in zip(COLORS[: len(lines)], lines.items(), strict=True):
         points = {at: errors for at, errors in sorted(points.items()) if errors}
         if not points:
             axes.plot([], [], color=color, marker="o", markersize=3, label=f"{label}: not run")
             continue
         means = [mean(errors) for errors in points.values()]
-        spread = [stdev(errors) if len(errors) > 1 else 0.0 for errors in points.values()]
+        spread = [stdev(errors) if len(errors) > 1 else nan for errors in points.values()]  # of one run: no bar
         axes.errorbar(list(points), means, spread, color=color, capsize=2, marker="o", markersize=3, label=label)
         for at, errors in points.items():
             axes.plot([at] * len(errors), errors, ".", color=color, markersize=3, alpha=0.5)

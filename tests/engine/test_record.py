@@ -16,7 +16,7 @@ FIELDS = {
     *("config_sha256", "dataset_sha256"),
 }
 ASKED = {"dataset": {"name": "tiny"}, "model": {}, "loss": {"name": "lsoftmax"}, "schedule": {"steps": 12}, "seed": 0}
-KNOWN = {"num_classes": 3, "parameters": 1, "multiply_adds": 2, "dataset_sha256": "a" * 64}
+KNOWN = {"num_classes": 3, "test_images": 20, "parameters": 1, "multiply_adds": 2, "dataset_sha256": "a" * 64}
 
 
 @pytest.fixture
@@ -77,7 +77,12 @@ def test_predicted_classes_are_counted(tools, trained):
     with torch.no_grad():
         trained.criterion.weight.zero_()  # all scores are equal: everything is class 0
     trained.latest = {}
-    assert final_record(trained, tools.StopAt(), ASKED, KNOWN)["predicted_classes"] == 1
+    record = final_record(trained, tools.StopAt(), ASKED, KNOWN)
+    assert record["predicted_classes"] == 1 and record["collapsed"]
+
+
+def test_a_run_that_learned_less_than_half_of_what_chance_misses_has_collapsed(record):
+    assert record["status"] == "finished" and record["collapsed"] == (record["train_error"] > 100 / 3)
 
 
 def test_a_run_resumed_after_its_end_has_the_same_record(tools, trained, record):

@@ -6,6 +6,7 @@ import pytest
 
 import data
 from configs.settings import compose, identity
+from lsoftmax.engine.collapse import ENOUGH
 from lsoftmax.engine.folder import identity_sha256
 from lsoftmax.errors import UserError
 from scripts import _known_data, _records, _tables
@@ -114,6 +115,10 @@ def test_a_run_that_learned_far_less_than_softmax_is_collapsed(runs, error, word
     softmax = list(runs("Softmax", {"train_error": 4.0}, {"train_error": 8.0}, DIVERGED).values())
     [record] = runs("L-Softmax (m=4)", {"train_error": error}).values()
     assert _records.verdict(record, softmax) == word  # 1.5 x 6 + 15, of the runs that have a number
+
+
+def test_the_tables_say_the_rule_by_which_a_run_is_collapsed():
+    assert f"(of sets with {ENOUGH} test images a class)" in _records.UNLEARNED
 
 
 def test_chance_still_counts_where_softmax_learned_nothing(runs):
