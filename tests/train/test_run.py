@@ -88,6 +88,12 @@ def test_the_summary_of_a_default_run_offers_the_comparison() -> None:
     assert "train.py dataset=mnist5k loss=softmax" in train.summary(settings, ended, Path("run"))
 
 
+@pytest.mark.parametrize("collapsed", [True, False])
+def test_the_summary_says_whether_a_run_collapsed(collapsed: bool) -> None:
+    ended = {"status": "finished", "test_error": 90.0, "train_error": 90.0, "seconds": 9.0, "collapsed": collapsed}
+    assert ("collapsed    " in train.summary(compose([]), ended, Path("run"))) is collapsed
+
+
 def test_the_config_file_reads_back_as_what_was_asked(smoke: Smoke) -> None:
     path, _ = smoke
     there = from_file(path / "config.yaml")
