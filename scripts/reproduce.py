@@ -25,7 +25,6 @@ import _root  # noqa: F401
 
 # isort: split
 
-import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +33,7 @@ from typing import Any
 from configs.errors import ConfigError
 from configs.run_directory import run_directory
 from configs.settings import ROOT, compose, identity
-from scripts import _cli, _records
+from scripts import _cli, _expected, _records
 from scripts._plan import (
     Cell,
     cells,
@@ -74,7 +73,8 @@ def reproduce(arguments: list[str]) -> None:
         profile = _records.STUDIES
     records = _records.read_records(*_records.sources(profile))
     missing = _missing(plan, asked_for, records, profile)
-    print(_overview(plan["title"], asked_for, missing, records))
+    device = next((option.partition("=")[2] for option in extra if option.startswith("device=")), "auto")
+    print(_overview(plan["title"], asked_for, missing, records, device))
     if dry_run:
         return
     failed: list[Path] = []
@@ -173,22 +173,33 @@ def _commands(missing: Sequence[Cell], extra: list[str]) -> list[tuple[list[str]
     return [([*cell.overrides, *extra, f"run_dir={path}"], path) for cell, path in zip(missing, folders, strict=True)]
 
 
-def _overview(title: str, wanted: Sequence[Cell], missing: Sequence[Cell], records: dict[str, _records.Record]) -> str:
-    """What there is, what is missing and what it takes, as far as records of the same kind tell."""
+def _overview(
+    title: str, wanted: Sequence[Cell], missing: Sequence[Cell], records: dict[str, _records.Record], device: str
+) -> str:
+    """What there is, what is missing and what it takes, as far as records tell."""
     lines, known = [f"{title}: {len(wanted)} cells, {len(missing)} runs missing"], 0.0
+    others: tuple[list[_records.Record], str] | None = None
     for cell in missing:
-        like = [
-            record["seconds"]
-            for record in records.values()
-            if record["dataset"] == cell.identity["dataset"] and record["model"] == cell.identity["model"]
-        ]
-        seconds = statistics.median(like) if like else 0.0  # some runs were paused
-        known += seconds
-        about = f"about {seconds / 60:.0f} min" if like else "time unknown"
+        seconds = _expected.of_the_same_kind(cell, records.values())
+        like = "about {:.0f} min"
+        if seconds is None:
+            others = others or _records_and_device(device)
+            seconds = _expected.by_other_networks(cell, *others)
+            like = "some {:.0f} min, by other networks' speed"
+        known += seconds or 0.0
+        about = "time unknown" if seconds is None else like.format(seconds / 60)
         lines.append(f"  {cell.column:10} {cell.row:18} {cell.recipe:6} seed={cell.seed}  {about}")
     if known:
         lines.append(f"  about {known / 60:.0f} min in all, one after another")
     return "\n".join(lines)
+
+
+def _records_and_device(device: str) -> tuple[list[_records.Record], str]:
+    """All runs that were ever made, and what the machine here is called in them."""
+    from lsoftmax.engine.device import choose_device, describe
+
+    every = _records.read_records("full", "small", _records.STUDIES)
+    return list(every.values()), describe(choose_device(device))
 
 
 def _write_table(number: str, profile: str, table: dict[str, Any], wanted: Sequence[Cell]) -> Path:

@@ -1,0 +1,52 @@
+"""How long a run should take, as far as records tell."""
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from scripts._plan import Cell
+from scripts._records import Record
+
+SHAPES = {
+    "mnist5k": "mnist",
+    "cifar10+": "cifar10",
+    "webface": "face",
+    "lfw_dev": "face",
+}  # whose images are of one size
+
+
+def of_the_same_kind(cell: Cell, records: Iterable[Record]) -> float | None:
+    """Seconds, of what runs of the same network on the same data took for an image; None without such runs."""
+    same = [r for r in records if r["dataset"] == cell.identity["dataset"] and r["model"] == cell.identity["model"]]
+    if not same:
+        return None
+    rate: float = statistics.median(run["seconds"] / _images(run["schedule"]) for run in same)  # some were paused
+    return rate * _images(cell.identity["schedule"])
+
+
+def by_other_networks(cell: Cell, records: Iterable[Record], device: str) -> float | None:
+    """Seconds, of what the fastest other run on this device took for a multiply-add: small networks leave it idle."""
+    here = [run for run in records if run["device"] == device and run["status"] == "finished"]
+    if not here:
+        return None
+    rate: float = min(run["seconds"] / (run["multiply_adds"] * _images(run["schedule"])) for run in here)
+    return rate * _multiply_adds(cell) * _images(cell.identity["schedule"])
+
+
+def _images(schedule: dict[str, Any]) -> int:
+    return int(schedule["steps"] * schedule["batch_size"])
+
+
+def _multiply_adds(cell: Cell) -> int:
+    """Of the network without its classifier."""
+    import torch
+
+    import models
+    from data.synthetic import KINDS
+
+    dataset = cell.settings.dataset
+    name = getattr(dataset, "like", dataset.name)
+    shape = KINDS[SHAPES.get(name, name)].shape
+    with torch.device("meta"):
+        return models.multiply_adds(models.build(image_shape=shape, **asdict(cell.settings.model)), shape)
