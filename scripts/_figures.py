@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts import _features, _records, _tables
+from scripts import _features, _records, _studies, _tables
 from scripts._plan import Cell, command, note
 from scripts._records import Record
 from scripts.figures import Material, draw
@@ -38,10 +38,12 @@ def write_study(name: str, place: Path, study: dict[str, Any], results: _tables.
     from scripts.figures import style
     from scripts.figures.study import draw as draw_study
 
+    runs = [run for found in results.values() for run in found]
+    said = f"{study['title']}. {command('study', name, 'full')}. Seeds: {_seeds(runs)}. {_studies.origin(results)}"
     written = []
     with style.applied():
         for which, figure in draw_study(study, results):
-            contents = style.written(figure, f"{study['title']}. {command('study', name, 'full')}.")
+            contents = style.written(figure, said)
             written.append(_write(place / f"{name}_{which.lower()}.png", contents))
     return written
 
@@ -77,8 +79,11 @@ def caption(name: str, profile: str, plan: dict[str, Any], wanted: Sequence[Cell
     said.append(note(profile))
     if not runs:
         return ". ".join([*filter(None, said), "No run has been made yet"]) + "."
-    seeds = ", ".join(str(seed) for seed in sorted({run["seed"] for run in runs}))
     shown = " (features: seed 0)" if "features" in plan else ""
-    said += [f"Recipe `best`, seeds {seeds}{shown}, {len(runs)} of {len(wanted)} runs", _tables.made_with(runs)]
+    said += [f"Recipe `best`, seeds {_seeds(runs)}{shown}, {len(runs)} of {len(wanted)} runs", _tables.made_with(runs)]
     others = _tables.left_out(wanted, records)
     return ". ".join([*filter(None, said), *([f"Left out: {others} runs on other data"] if others else [])]) + "."
+
+
+def _seeds(runs: Sequence[Record]) -> str:
+    return ", ".join(str(seed) for seed in sorted({run["seed"] for run in runs}))
