@@ -127,12 +127,12 @@ def test_the_number_is_the_accuracy_on_the_pairs_to_report(wanted, runs):
 
 
 def test_better_than_softmax_is_positive(wanted, runs):
-    records = {**runs("Softmax", range(20)), **runs("L-Softmax (m=4)", range(4))}
+    records = {**runs("Softmax", range(20), range(20)), **runs("L-Softmax (m=4)", range(4), range(4))}
     assert line(records, wanted, "L-Softmax (m=4)")[7].startswith("+16.00 [+")
 
 
 def test_worse_than_softmax_is_negative(wanted, runs):
-    records = {**runs("Softmax", range(4)), **runs("L-Softmax (m=4)", range(50))}
+    records = {**runs("Softmax", range(4), range(4)), **runs("L-Softmax (m=4)", range(50), range(50))}
     assert line(records, wanted, "L-Softmax (m=4)")[7].startswith("-46.00 [-")
 
 
