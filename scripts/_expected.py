@@ -8,12 +8,8 @@ from typing import Any
 from scripts._plan import Cell
 from scripts._records import Record
 
-SHAPES = {
-    "mnist5k": "mnist",
-    "cifar10+": "cifar10",
-    "webface": "face",
-    "lfw_dev": "face",
-}  # whose images are of one size
+# Data set -> the one of data.synthetic whose images have the same shape.
+SHAPES = {"mnist5k": "mnist", "cifar10+": "cifar10", "webface": "face", "lfw_dev": "face"}
 
 
 def of_the_same_kind(cell: Cell, records: Iterable[Record]) -> float | None:

@@ -110,7 +110,7 @@ def test_the_interval_of_few_seeds_holds_what_it_promises(seeds):
         first, second = (torch.rand(seeds, 500) < torch.sigmoid(images + 0.2 * torch.randn(seeds, 1)) for _ in range(2))
         found = paired_difference(first, second, resamples=200, seed=trial)
         held += found.low <= 0 <= found.high
-    assert held / trials > 0.95 - 3 * (0.95 * 0.05 / trials) ** 0.5  # without what is made good: 0.85 for two seeds
+    assert held / trials > 0.95 - 3 * (0.95 * 0.05 / trials) ** 0.5
 
 
 def test_the_same_images_for_both_make_the_interval_narrower():
