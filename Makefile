@@ -47,7 +47,7 @@ report: tables figures ## one HTML page of all tables and figures: outputs/resul
 # OPTIONS go to every run: OPTIONS="data_root=... device=cpu"
 reproduce-small: $(STAMP) ## tables 2 to 4, their figures and the report on a CPU in a small form, under 20 minutes on two cores
 	@set -e; for n in table=2 table=3 table=4 figure=2 figure=5 figure=6 figure=7; do \
-		OMP_NUM_THREADS=1 $(BIN)/python scripts/reproduce.py $$n profile=tiny seeds=1 parallel=2 trainer.eval_every=8 $(OPTIONS); done
+		OMP_NUM_THREADS=1 $(BIN)/python scripts/reproduce.py $$n profile=tiny seeds=1 parallel=2 trainer=default trainer.eval_every=8 $(OPTIONS); done
 	@set -e; for n in figure=psi figure=4 figure=lr_lambda; do $(BIN)/python scripts/reproduce.py $$n profile=tiny; done
 	@$(BIN)/python scripts/report.py profile=tiny seeds=1
 

@@ -33,6 +33,12 @@ KINDS = {
 }
 
 
+def kind_like(dataset: str) -> Kind | None:
+    """The one whose images have the shape of this data set's; None of a set that is not known here."""
+    shapes = {"mnist5k": "mnist", "cifar10+": "cifar10", "webface": "face", "lfw_dev": "face"}
+    return KINDS.get(shapes.get(dataset, dataset))
+
+
 def make(request: Request) -> tuple[ImageSet, ImageSet]:
     """(training images, test images): a smooth pattern per class, under noise. The same ones at every call.
 

@@ -8,9 +8,6 @@ from typing import Any
 from scripts._plan import Cell
 from scripts._records import Record
 
-# Data set -> the one of data.synthetic whose images have the same shape.
-SHAPES = {"mnist5k": "mnist", "cifar10+": "cifar10", "webface": "face", "lfw_dev": "face"}
-
 
 def of_the_same_kind(cell: Cell, records: Iterable[Record]) -> float | None:
     """Seconds, of what runs of the same network on the same data took for an image; None without such runs."""
@@ -39,10 +36,11 @@ def _multiply_adds(cell: Cell) -> int:
     import torch
 
     import models
-    from data.synthetic import KINDS
+    from data.synthetic import kind_like
 
     dataset = cell.settings.dataset
-    name = getattr(dataset, "like", dataset.name)
-    shape = KINDS[SHAPES.get(name, name)].shape
+    kind = kind_like(getattr(dataset, "like", dataset.name))
+    assert kind is not None, f"{dataset.name}: data.synthetic does not know the shape of its images"
+    shape = kind.shape
     with torch.device("meta"):
         return models.multiply_adds(models.build(image_shape=shape, **asdict(cell.settings.model)), shape)

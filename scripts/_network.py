@@ -16,7 +16,7 @@ from data import ImageSet
 from data.faces.packed import PREPARATION
 from data.faces.templates import TEMPLATES
 from data.loader import normalize
-from data.synthetic import KINDS
+from data.synthetic import KINDS, kind_like
 from lsoftmax.engine.device import choose_device, set_determinism
 from lsoftmax.engine.weights import load_into, read_weights
 from lsoftmax.errors import UserError
@@ -100,8 +100,7 @@ def _image_shape(settings: Settings, tensors: dict[str, Tensor], path: Path) -> 
 
 def _usual(settings: Settings, channels: int) -> list[tuple[int, int, int]]:
     """With model.input_size every size fits: that of the run's own data set comes first."""
-    name = getattr(settings.dataset, "like", settings.dataset.name).rstrip("+")
-    kind = KINDS.get("mnist" if name == "mnist5k" else name)
+    kind = kind_like(getattr(settings.dataset, "like", settings.dataset.name))
     own = [kind.shape] if kind is not None and kind.shape[0] == channels else []
     return own + [(channels, height, width) for height, width in SIZES]
 

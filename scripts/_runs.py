@@ -1,5 +1,6 @@
 """Runs as processes of train.py: several at once, within a budget, each resumable."""
 
+import ctypes
 import json
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from configs.settings import ROOT
 
 Command = tuple[list[str], Path]  # the options, and the run folder
 Result = dict[str, Any]  # of result.json
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded here: after fork() little is safe
 
 
 @dataclass
@@ -86,4 +88,16 @@ def _result_path(folder: Path) -> Path:
 def _start(options: list[str]) -> subprocess.Popen[bytes]:
     print(f"train.py {' '.join(options)}", flush=True)
     # A session of its own: Ctrl-C reaches it through us alone, once.
-    return subprocess.Popen([sys.executable, str(ROOT / "train.py"), *options], start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *options],
+        start_new_session=True,
+        preexec_fn=None if LIBC is None else _stop_with_us,
+    )
+
+
+def _stop_with_us() -> None:
+    """In the child: when its parent is gone, whatever killed it, the kernel tells the run to save and stop. It would
+    else hold its folder's lock, and the next call could not go on with it."""
+    pr_set_pdeathsig = 1  # <sys/prctl.h>
+    assert LIBC is not None
+    LIBC.prctl(pr_set_pdeathsig, signal.SIGTERM)

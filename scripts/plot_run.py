@@ -4,7 +4,8 @@
 
 RUN is a run folder, finished or not. Drawn from its metrics.jsonl: loss, train and test error, lambda and the learning
 rate, the target angle (median, 5 to 95 % of the samples), norms of features and class weights, the gradient's norm. A
-vertical line stands where a run diverged (died, or went back to a higher lambda). Written as PNG and as SVG.
+vertical line stands where a run diverged (died, or went back to a higher lambda). Runs are judged beside softmax's of
+the same data, network and schedule, where it is among them. Written as PNG and as SVG.
 """
 
 import _root  # noqa: F401
@@ -15,7 +16,7 @@ import json
 import math
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class Run:
     status: str  # finished, collapsed, diverged or unfinished
     lines: list[dict[str, Any]]  # of metrics.jsonl
     diverged: list[int]  # at these steps, as far as result.json tells
+    result: dict[str, Any] | None = None  # result.json
 
     def curve(self, key: str) -> tuple[list[int], list[float]]:
         """Steps and values, where there is one; nan for what is not finite, which is not drawn."""
@@ -46,7 +48,7 @@ def plot_run(arguments: list[str]) -> None:
     folders = [argument for argument in arguments if argument not in own]  # their names have = in them
     if not folders:
         raise ConfigError("which run? python scripts/plot_run.py RUN [RUN ...] [out=curves.png]")
-    runs = [_read(Path(folder).expanduser()) for folder in folders]
+    runs = _beside_softmax([_read(Path(folder).expanduser()) for folder in folders])
     out = Path(own[-1].partition("=")[2]).expanduser() if own else ROOT / "outputs" / "curves.png"
     stem = out.with_suffix("") if out.suffix in (".png", ".svg") else out
     files = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
@@ -73,7 +75,24 @@ def _read(folder: Path) -> Run:
         raise ConfigError(f"there is no run in {folder}: {path.name} is missing") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"the run in {folder} cannot be read: {str(error).splitlines()[0]}") from error
-    return Run(folder, status, lines, diverged)
+    return Run(folder, status, lines, diverged, result)
+
+
+def _beside_softmax(runs: list[Run]) -> list[Run]:
+    """The same, with the verdict that softmax's runs of the same setting lead to."""
+
+    def setting(result: dict[str, Any]) -> tuple[Any, ...]:
+        schedule = {key: value for key, value in result.get("schedule", {}).items() if key != "lam"}
+        return result.get("dataset"), result.get("model"), schedule
+
+    ended = [run.result for run in runs if run.result is not None]
+    softmax = [result for result in ended if result.get("loss", {}).get("name") == "softmax"]
+    return [
+        replace(run, status=verdict(run.result, [s for s in softmax if setting(s) == setting(run.result)]))
+        if run.result is not None
+        else run
+        for run in runs
+    ]
 
 
 def _line(text: str) -> dict[str, Any] | None:

@@ -13,10 +13,11 @@ profile=         full; small: a reduced form for a CPU; tiny: a check in seconds
 rows=, columns=, recipes=  run only these, in this order: parts of labels, by commas
                  (rows=softmax,m=4 columns=cifar10 recipes=best)
 budget_minutes=  stop by then; a run that is cut goes on from its checkpoint the next time
-parallel=        so many runs at once (1)
+parallel=        so many runs at once (1; on a GPU up to 3, as memory and cores allow)
 train=           false only writes table or figure from the records there are (make tables, make figures)
 dry_run=         true lists what is missing and what it would take
 Further options go to every run, as long as they do not change what it is: device=, data_root=, trainer.*, ...
+On a GPU trainer=fast goes there too, unless you name a trainer.
 
 Each finished run leaves a record in outputs/results/ (commit it); all that is written is made of records alone.
 """
@@ -60,7 +61,8 @@ def reproduce(arguments: list[str]) -> None:
     if len(asked) != 1:
         raise ConfigError(f"say which one: {'; or '.join(f'{kind}={_one_of(names(kind))}' for kind in KINDS)}")
     [kind], profile = asked, own.get("profile", "full")
-    parallel, minutes = _cli.whole(own, "parallel", 1), _cli.minutes(own, "budget_minutes")
+    parallel = _cli.whole(own, "parallel", 1) if "parallel" in own else None
+    minutes = _cli.minutes(own, "budget_minutes")
     dry_run, trains = _cli.flag(own, "dry_run", False), _cli.flag(own, "train", True)
     plan, wanted = _wanted(kind, own, profile)
     _check_extra(wanted, extra)
@@ -80,9 +82,10 @@ def reproduce(arguments: list[str]) -> None:
     failed: list[Path] = []
     if trains and missing:
         features = _features_wanted(profile)
-        runs = _commands(missing, extra)
+        how, at_once = _execution_here(extra, device)
+        runs = _commands(missing, [*how, *extra])
         folders = {key: folder for key, (_, folder) in zip(map(_key, missing), runs, strict=True)}
-        for result in _runs.run_all(runs, _runs.Budget(minutes), parallel, failed):
+        for result in _runs.run_all(runs, _runs.Budget(minutes), parallel or at_once, failed):
             _keep(result, profile, folders[result["config_sha256"]], features)
     if kind == "table":
         print(f"table    {_write_table(own['table'], profile, plan, wanted).relative_to(ROOT)}")
@@ -200,6 +203,19 @@ def _records_and_device(device: str) -> tuple[list[_records.Record], str]:
 
     every = _records.read_records("full", "small", _records.STUDIES)
     return list(every.values()), describe(choose_device(device))
+
+
+def _execution_here(extra: list[str], device: str) -> tuple[list[str], int]:
+    """Options that this machine adds, and how many runs at once suit it; said where it is not the plain way."""
+    from lsoftmax.engine.device import choose_device, describe, free_bytes
+    from scripts import _execution
+
+    here = choose_device(device)
+    options = _execution.options(extra, here.type)
+    at_once = _execution.parallel(here.type, free_bytes(here))
+    if options or at_once > 1:
+        print(f"on {describe(here)}: {' '.join(options) or 'as asked'}, parallel={at_once} unless given")
+    return options, at_once
 
 
 def _write_table(number: str, profile: str, table: dict[str, Any], wanted: Sequence[Cell]) -> Path:

@@ -66,6 +66,23 @@ def test_a_line_says_what_became_of_each_run(drawn, made):
     ]
 
 
+@pytest.mark.parametrize(
+    ("train_error", "weight_decay", "status"),
+    [(19.0, 0.1, "collapsed"), (19.0, 0.2, "finished"), (16.0, 0.1, "finished")],
+)
+def test_runs_are_judged_beside_softmax_of_the_same_setting(drawn, made, train_error, weight_decay, status):
+    """Above 1.5 x 2 + 15 % it has not learned; another weight decay's softmax says nothing of it."""
+    setting = {"dataset": {"name": "digits"}, "model": {"width": 1.0}}
+    run = FINISHED | setting | {"schedule": {"weight_decay": weight_decay, "lam": {"kind": "power"}}}
+    softmax = FINISHED | setting | {"schedule": {"weight_decay": 0.1}, "loss": {"name": "softmax"}}
+    out = drawn(
+        made("loss=softmax/seed=0", result=softmax | {"train_error": 2.0}),
+        made("loss.m=4/seed=0", result=run | {"train_error": train_error}),
+    )
+    assert out.splitlines()[0].startswith("loss=softmax/seed=0: finished")
+    assert out.splitlines()[1].startswith(f"loss.m=4/seed=0: {status}")
+
+
 def test_a_single_run_is_named_with_its_options(drawn, made):
     assert drawn(made("loss.m=4/seed=3")).startswith("loss.m=4/seed=3: ")
 

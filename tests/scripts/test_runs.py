@@ -3,12 +3,15 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from configs.settings import ROOT as REPOSITORY
 from scripts import _runs
 
 # What run_all starts in place of train.py. `told` counts the signals.
@@ -151,6 +154,35 @@ def test_ctrl_c_reaches_the_runs_through_run_all_alone(command):
     run = command("a")
     list(_runs.run_all([run], NO_LIMIT, 1))
     assert int((run[1] / "began").read_text()) != os.getpgrp()
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from scripts import _runs
+_runs.ROOT = Path(sys.argv[1])
+list(_runs.run_all([([f"run_dir={sys.argv[2]}", "takes=60"], Path(sys.argv[2]))], _runs.Budget(None), 1))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word to the child is Linux's")
+def test_runs_save_and_stop_when_who_started_them_is_killed(command, tmp_path):
+    command("a")  # the stub
+    folder = tmp_path / "a"
+    parent = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), str(folder)], cwd=REPOSITORY)
+    try:
+        wait_for((folder / "began").exists)
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_for((folder / "told").exists)
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_a_run_that_ended_as_the_budget_did_still_counts(command):

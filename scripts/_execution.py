@@ -1,0 +1,25 @@
+"""How runs are executed where the command does not say: on a GPU fast, and several at once."""
+
+import os
+import shutil
+from collections.abc import Sequence
+
+AT_ONCE = 3  # a step of these networks is many small kernels: one run leaves a large card waiting for its next one
+CORES_EACH = 4  # of the processor, to launch them
+BYTES_EACH = 12 << 30  # of the card's memory: CIFAR100 with 256 images a step, and what the compiler tries out
+
+
+def options(extra: Sequence[str], device_type: str) -> list[str]:
+    """What goes to every run besides `extra`. On a CPU nothing: there a compiled step must be asked for."""
+    if device_type != "cuda" or any(option.partition("=")[0] == "trainer" for option in extra):
+        return []
+    compiler = any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
+    return ["trainer=fast"] if compiler else ["trainer=fast", "trainer.compile=false"]
+
+
+def parallel(device_type: str, free_bytes: int, cores: int | None = None) -> int:
+    """So many runs at once, by what one needs of the machine."""
+    if device_type != "cuda":
+        return 1
+    cores = (os.cpu_count() or 1) if cores is None else cores
+    return max(1, min(AT_ONCE, cores // CORES_EACH, free_bytes // BYTES_EACH))
