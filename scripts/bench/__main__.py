@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 def items() -> dict[str, Callable[[float], Iterator[Row]]]:
     """By name; torch is imported here, after the options were checked."""
-    from scripts.bench import curves, faces_out, floors, head, runs, step
+    from scripts.bench import curves, faces_out, floors, head, runs, step, watch
 
     return {
         "head": head.time_of_head,
@@ -31,6 +31,7 @@ def items() -> dict[str, Callable[[float], Iterator[Row]]]:
         "trainer_settings": runs.trainer_settings,
         "floors": floors.floors,
         "end_to_end": runs.end_to_end,
+        "watch": watch.watch,
         "evaluation": step.evaluation,
         "start_up": step.start_up,
         "loss_curves": curves.loss_curves,
