@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from scripts._metric import METRICS
 from scripts.figures import style
@@ -15,6 +16,8 @@ Record = dict[str, Any]
 
 # Told apart by the colour-blind too; who draws more lines adds one.
 COLORS = ("0.25", "#d55e00", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#7f3b08", "#b2abd2")
+
+WIDE = 4  # the largest error over the smallest
 
 
 def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]]) -> Iterator[tuple[str, Figure]]:
@@ -81,7 +84,17 @@ def draw_over(lines: dict[str, dict[float, list[float]]], setting: str, error: s
         for at, errors in points.items():
             axes.plot([at] * len(errors), errors, ".", color=color, markersize=3, alpha=0.5)
     axes.set(xscale="log", xlabel=setting, ylabel=f"{error} (%)")
+    axes.minorticks_off()
+    values = sorted({at for points in lines.values() for at in points})
+    axes.set_xticks(values, labels=[f"{float(f'{value:.2g}'):g}" for value in values])
+    errors = [error for points in lines.values() for runs in points.values() for error in runs]
+    if max(errors, default=0) > WIDE * min(errors, default=0) > 0:  # a line far above all others would flatten them
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        axes.set_yticks([tick for tick in (1, 2, 3, 5, 10, 20, 30, 50, 90) if low < tick < high])
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y")
     axes.set_axisbelow(True)
-    axes.legend(loc="best")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure

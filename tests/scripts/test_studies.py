@@ -162,8 +162,23 @@ def test_errors_over_a_setting_are_drawn_line_by_line(drawn, results, monkeypatc
 def test_a_line_without_runs_is_said():
     from scripts.figures.study import draw_over
 
-    [axes] = draw_over({"softmax": {0.1: [3.0]}, "margin": {0.1: []}}, "decay", "test error").axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["margin: not run", "softmax"]
+    [legend] = draw_over({"softmax": {0.1: [3.0]}, "margin": {0.1: []}}, "decay", "test error").legends
+    assert [text.get_text() for text in legend.get_texts()] == ["margin: not run", "softmax"]
+
+
+@pytest.mark.parametrize(("worst", "scale"), [(11.9, "linear"), (12.1, "log")])
+def test_errors_far_apart_have_a_logarithmic_axis(worst, scale):
+    from scripts.figures.study import draw_over
+
+    [axes] = draw_over({"a": {0.1: [3.0]}, "b": {0.1: [worst], 0.2: [4.0]}}, "decay", "test error").axes
+    assert axes.get_yscale() == scale
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0.1", "0.2"]
+
+
+def test_a_setting_at_which_all_runs_died_is_drawn():
+    from scripts.figures.study import draw_over
+
+    draw_over({"a": {0.1: []}}, "decay", "test error")
 
 
 def test_nothing_is_drawn_of_nothing(drawn):
