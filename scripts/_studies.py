@@ -30,6 +30,22 @@ def _at_the_end(name: str) -> Callable[[Record], float | None]:
     return lambda run: run["trace"][-1].get(name) if run.get("trace") else None
 
 
+def _cosine(of: str, where: str) -> Callable[[Record], float | None]:
+    """Of the features of training images, or of those that the study's error is of; records were once without."""
+
+    def found(run: Record) -> float | None:
+        sets = run.get("cosines") or {}
+        chosen = sets.get("train") if where == "train" else sets.get("val", sets.get("test"))
+        return chosen[of] if chosen else None
+
+    return found
+
+
+COSINES = (
+    Column("same_train", "same class, train", ".2f", _cosine("same_class", "train")),
+    Column("same_class", "same class", ".2f", _cosine("same_class", "held out")),
+    Column("other_classes", "other classes", ".2f", _cosine("other_classes", "held out")),
+)
 UNSEEN = Column("unseen", "unseen", ".1f", lambda run: run["unseen"]["recall_at_1"] if "unseen" in run else None)
 # The instruments are the last batch's, with the last step's weights.
 INSTRUMENTS = (
@@ -38,6 +54,7 @@ INSTRUMENTS = (
     Column("feature_norm", "norm of x", ".1f", _at_the_end("feature_norm")),
     Column("weight_norm", "norm of w", ".2f", _at_the_end("weight_norm")),
     Column("lam", "lambda", ".2g", _at_the_end("lam")),
+    *COSINES,
     UNSEEN,
 )
 
@@ -74,6 +91,11 @@ def meaning(study: dict[str, Any], results: Results) -> str:
         if metric.paired
         else " (of means)"
     )
+    filled = _filled(results)
+    cosines = (
+        "`same class`, `other classes`: mean cosine of the features of two images of the same class, and of different "
+        "ones, over all pairs of held-out images (`train`: of training images). "
+    )
     unseen = (
         "`unseen`: of images of classes that the network has never seen, the share whose nearest other image by the "
         "cosine of the features is of the same class, in percent (`python scripts/unseen.py -h`). "
@@ -82,7 +104,8 @@ def meaning(study: dict[str, Any], results: Results) -> str:
         f"{metric.meaning}, mean ± standard deviation (runs). `difference` is to "
         f"{study['baseline']} on the same {metric.tests}{interval}. The last columns are means over the runs: train "
         "error in percent, the median target angle in degrees, mean norms of features and class weights, and lambda, "
-        f"these four of the last step's batch. {unseen if UNSEEN in _filled(results) else ''}{metric.collapsed}"
+        f"these four of the last step's batch. {cosines if COSINES[0] in filled else ''}"
+        f"{unseen if UNSEEN in filled else ''}{metric.collapsed}"
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lsoftmax.losses import Criterion
-from lsoftmax.metrics import error_rate
+from lsoftmax.metrics import ClassCosines, CosineSums, error_rate
 
 Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]  # a fresh pass over (images (B, C, H, W), labels (B,))
 
@@ -16,6 +16,7 @@ Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]  # a fresh pass over (im
 class Evaluation:
     predictions: Tensor  # (N,) int64, CPU
     labels: Tensor  # (N,) int64, CPU
+    cosines: ClassCosines  # of the features
 
     @property
     def error(self) -> float:
@@ -27,16 +28,21 @@ class Evaluation:
 def evaluate(
     backbone: nn.Module, criterion: Criterion, batches: Batches, between: Callable[[], object] = lambda: None
 ) -> Evaluation:
-    """Predictions of the plain logits. `between` is called before each batch, and may raise. One synchronisation."""
+    """Predictions of the plain logits. `between` is called before each batch, and may raise. No synchronisation before
+    the end."""
     training = [module for module in backbone.modules() if module.training]
     backbone.eval()
     predictions, labels = [], []
+    num_classes, feature_size = criterion.weight.shape
+    cosines = CosineSums(num_classes, feature_size, criterion.weight.device)
     try:
         for images, targets in batches():
             between()
-            predictions.append(criterion.logits(backbone(images)).argmax(dim=1))
+            features = backbone(images)
+            predictions.append(criterion.logits(features).argmax(dim=1))
+            cosines.update(features, targets)
             labels.append(targets)
     finally:
         for module in training:  # each for itself: a part may be frozen
             module.training = True
-    return Evaluation(torch.cat(predictions).cpu(), torch.cat(labels).cpu())
+    return Evaluation(torch.cat(predictions).cpu(), torch.cat(labels).cpu(), cosines.compute())

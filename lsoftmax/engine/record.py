@@ -3,6 +3,7 @@
 import platform
 import subprocess
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def _record(
         "val_error": val.error if val else None,
         "wrong": (test.predictions != test.labels).nonzero().flatten().tolist() if test else None,
         "predicted_classes": len(torch.unique(test.predictions)) if test else None,
+        "cosines": {name: _cosines(evaluation) for name, evaluation in evaluations.items() if evaluation},
         "verification": None,
         **facts,
         "curve": progress.curve,
@@ -79,6 +81,11 @@ def _record(
         },
         "config_sha256": identity_sha256(identity),
     }
+
+
+def _cosines(evaluation: Evaluation) -> dict[str, float | None]:
+    """null where a set has no two images of a class."""
+    return {name: None if isnan(value) else _short(value) for name, value in evaluation.cosines._asdict().items()}
 
 
 def _short(value: Any) -> Any:

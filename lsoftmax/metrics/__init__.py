@@ -1,5 +1,6 @@
 """Numbers from arrays: what evaluators report."""
 
+from lsoftmax.metrics.class_cosines import ClassCosines, CosineSums
 from lsoftmax.metrics.classification import confusion_matrix, error_rate, per_class_error
 from lsoftmax.metrics.embeddings import verify_embeddings
 from lsoftmax.metrics.folds import FoldWarning
@@ -9,6 +10,8 @@ from lsoftmax.metrics.retrieval import Retrieval, retrieve
 from lsoftmax.metrics.verification import Verification, best_threshold, verify_at, verify_pairs
 
 __all__ = [
+    "ClassCosines",
+    "CosineSums",
     "FoldWarning",
     "Identification",
     "PairedDifference",

@@ -6,6 +6,7 @@ from torch import nn
 
 from lsoftmax import losses
 from lsoftmax.engine.evaluation import Evaluation, evaluate
+from lsoftmax.metrics import ClassCosines, CosineSums
 
 
 @pytest.fixture
@@ -42,6 +43,16 @@ def test_the_margin_plays_no_part(network, criterion, batches):
     full = evaluate(network, criterion, lambda: batches).predictions
     criterion.lam = 1000.0
     assert torch.equal(evaluate(network, criterion, lambda: batches).predictions, full)
+
+
+def test_cosines_are_those_of_the_features(network, criterion, batches):
+    result = evaluate(network, criterion, lambda: batches)
+    network.eval()
+    with torch.no_grad():
+        features = network(torch.cat([images for images, _ in batches]))
+    sums = CosineSums(*criterion.weight.shape)
+    sums.update(features, result.labels)
+    assert result.cosines == pytest.approx(sums.compute(), abs=1e-6)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -101,7 +112,7 @@ def test_it_is_float32_after_bf16_training(tools, tmp_path):
 
 
 def test_the_error_is_the_percentage_missed():
-    assert Evaluation(torch.tensor([0, 1, 2, 0]), torch.tensor([0, 1, 1, 1])).error == 50
+    assert Evaluation(torch.tensor([0, 1, 2, 0]), torch.tensor([0, 1, 1, 1]), ClassCosines(1.0, 0.0)).error == 50
 
 
 def test_a_set_is_passed_once(network, criterion, batches):

@@ -61,6 +61,18 @@ def test_the_baseline_is_not_compared_with_itself(results):
     assert (softmax["mean"], softmax["difference"], softmax["low"]) == ("21.0", "", "")
 
 
+def test_cosines_inside_and_between_classes_are_means_over_the_runs_that_have_them(results):
+    for run, same in zip(results["margin", "digits", "best"], (0.5, 0.7), strict=True):
+        sets = {"train": 0.3, "test": 0.1, "val": 0.0}
+        run["cosines"] = {name: {"same_class": same + more, "other_classes": more} for name, more in sets.items()}
+    del run["cosines"]["val"]  # the second run's: then the test images are those that the error is of
+    softmax, margin, _ = lines(STUDY, results)[:3]
+    assert [softmax[key] for key in ("same_train", "same_class", "other_classes")] == ["", "", ""]
+    values = [float(margin[key]) for key in ("same_train", "same_class", "other_classes")]
+    assert values == pytest.approx([0.9, (0.5 + 0.8) / 2, (0.0 + 0.1) / 2])
+    assert "| 0.90 | 0.65 | 0.05 |" in _studies.markdown(STUDY, results, "do this")
+
+
 def test_validation_errors_are_compared_by_their_means(results):
     _, margin, *_ = lines({**STUDY, "metric": "val_error"}, results)
     assert (margin["mean"], margin["difference"], margin["low"]) == ("12.0", "-10.0", "")
