@@ -70,19 +70,20 @@ def cells(
 ) -> Iterator[Cell]:
     """Every run of the table, the first seed of all rows first, so that a table fills evenly.
 
-    A column's `then` comes after the profile, whose numbers it may change.
+    A column's `then` comes after the profile, whose numbers it may change; a row's `paper` after its overrides.
     """
     for seed in range(seeds):
         for column in plan["columns"]:
             for row in plan["rows"]:
                 for recipe in recipes:
-                    chosen = column["paper"] if recipe == "paper" else []
+                    of_paper = recipe == "paper"
                     asked = [
                         *column["overrides"],
-                        *chosen,
+                        *(column["paper"] if of_paper else []),
                         *_of(profile, column),
                         *column.get("then", []),
                         *row["overrides"],
+                        *(row.get("paper", []) if of_paper else []),
                         f"seed={seed}",
                     ]
                     overrides = _once(asked)
