@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
+from lsoftmax.metrics import ClassCosines, CosineSums
 from scripts.figures import Material, style
 
 
@@ -23,8 +25,8 @@ def draw(material: Material) -> Figure:
             features, labels = (material.features[place][f"test_{what}"] for what in ("features", "labels"))
             cosines = cosine_matrix(features)
             image = panel.imshow(cosines, vmin=0, vmax=1, cmap="magma", interpolation="none")
-            same, other = class_means(cosines, labels)
-            panel.set_xlabel(f"mean: same class {same:.2f}, other {other:.2f}")
+            means = class_cosines(features, labels)
+            panel.set_xlabel(f"mean: same class {means.same_class:.2f}, other {means.other_classes:.2f}")
             middles = [np.flatnonzero(labels == label).mean() for label in range(int(labels.max()) + 1)]
             shown = range(0, len(middles), max(1, len(middles) // 10))
             panel.set_xticks([])
@@ -44,8 +46,8 @@ def cosine_matrix(features: Any) -> Any:
     return unit @ unit.T
 
 
-def class_means(cosines: Any, labels: Any) -> tuple[float, float]:
-    """Mean cosine of two different images of the same class, and of two of different classes."""
-    same = labels[:, None] == labels[None, :]
-    apart = ~np.eye(len(labels), dtype=bool)
-    return float(cosines[same & apart].mean()), float(cosines[~same].mean())
+def class_cosines(features: Any, labels: Any) -> ClassCosines:
+    """numpy's (N, D), (N,) -> their mean cosines."""
+    sums = CosineSums(int(labels.max()) + 1, features.shape[1])
+    sums.update(torch.from_numpy(features), torch.from_numpy(labels).long())
+    return sums.compute()

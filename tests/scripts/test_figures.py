@@ -48,9 +48,9 @@ def test_cosines_are_those_of_torch_and_a_zero_has_none():
     assert cosines[1].tolist() == [0, 0, 0, 0]
 
 
-def test_an_image_is_not_compared_with_itself():
-    cosines = np.array([[1, 0.5, 0.1], [0.5, 1, 0.3], [0.1, 0.3, 1]])
-    assert figure5.class_means(cosines, np.array([0, 0, 1])) == pytest.approx((0.5, 0.2))
+def test_the_means_below_a_matrix_leave_out_an_image_with_itself():
+    features, labels = np.array([[1, 0], [0, 2], [3, 4]], dtype=np.float16), np.array([0, 0, 1], dtype=np.uint8)
+    assert figure5.class_cosines(features, labels) == pytest.approx((0.0, 0.7), abs=1e-6)
 
 
 @pytest.mark.parametrize(("label", "m"), [("Softmax", 1), ("L-Softmax (m=3)", 3)])
