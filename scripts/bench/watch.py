@@ -25,14 +25,13 @@ def watch(seconds: float) -> Iterator[dict[str, Any]]:
         trainer = trainer_of([*overrides, *FAST, *ADAPTIVE, "trainer.log_every=1000000"])
         median = interleaved(_parts(trainer), seconds)
         step = median.pop("step")
-        each = {"controller": 1, "guard": 1, "instruments": LOG_EVERY}
+        each = {"controller": 1, "guard and gradient norm": 1, "instruments": LOG_EVERY}
         share = {part: 100 * value / each[part] / step for part, value in median.items()}
         yield {
             "network": name,
             "step ms": round(1000 * step, 1),
             **{f"{part} %": round(value, 3) for part, value in share.items()},
-            "together %": round(sum(share.values()), 3),
-            "target %": 1.0,
+            "target %": 1.0,  # of the controller, and of instruments with the gradient's norm
         }
 
 
@@ -49,6 +48,6 @@ def _parts(trainer: Trainer) -> dict[str, Callable[[], Any]]:
     return {
         "step": trainer._step,
         "controller": lambda: trainer.annealing.follow(features, labels, trainer.guard.mask),
-        "guard": lambda: trainer.guard.watch(0, loss, gradient_norm(trainer.parameters)),
+        "guard and gradient norm": lambda: trainer.guard.watch(0, loss, gradient_norm(trainer.parameters)),
         "instruments": instruments,
     }
