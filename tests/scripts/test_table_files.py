@@ -18,6 +18,7 @@ LOSSES = {
     "Softmax": ["loss=softmax"],
     **{f"L-Softmax (m={m})": ["loss=lsoftmax", f"loss.m={m}"] for m in (2, 3, 4)},
 }
+PAPERS = {"Hinge Loss": ["loss.norm=l1"]}  # Caffe's default; what else the recipe `paper` has beside its schedule
 _composed = functools.cache(lambda overrides: configuration.compose(overrides))  # 0.1 s each; many ask the same
 
 
@@ -45,24 +46,29 @@ def planned() -> dict:
     }
 
 
+def asked(column, row, recipe):
+    """What one would type."""
+    paper = [f"schedule={column.lower()}_paper", *PAPERS.get(row, [])] if recipe == "paper" else []
+    return [f"dataset={column.lower()}", *LOSSES[row], *paper]
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize(("number", "profile", "column", "row"), PLACES)
 def test_every_row_composes_to_its_data_set_and_loss(planned, number, profile, column, row, recipe):
     settings = planned[number, profile, column, row, recipe].settings
     assert settings.dataset.name == column.lower() and settings.seed == 0
-    paper = [f"schedule={column.lower()}_paper"] if recipe == "paper" else []
-    assert settings.loss == composed([f"dataset={column.lower()}", *paper, *LOSSES[row]]).loss
+    assert settings.loss == composed(asked(column, row, recipe)).loss
 
 
 @pytest.mark.parametrize(("number", "profile", "column", "row"), [place for place in PLACES if place[1] == "full"])
 def test_best_is_what_the_bare_command_runs(planned, number, profile, column, row):
-    bare = composed([f"dataset={column.lower()}", *LOSSES[row]])
+    bare = composed(asked(column, row, "best"))
     assert planned[number, profile, column, row, "best"].identity == identity(bare)
 
 
 @pytest.mark.parametrize(("number", "profile", "column", "row"), [place for place in PLACES if place[1] == "full"])
 def test_paper_is_the_command_with_the_papers_schedule(planned, number, profile, column, row):
-    paper = composed([f"dataset={column.lower()}", f"schedule={column.lower()}_paper", *LOSSES[row]])
+    paper = composed(asked(column, row, "paper"))
     assert planned[number, profile, column, row, "paper"].identity == identity(paper)
 
 
