@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from math import nan
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from scripts._metric import METRICS
 from scripts.figures import style
@@ -17,7 +16,7 @@ Record = dict[str, Any]
 # Told apart by the colour-blind too; who draws more lines adds one.
 COLORS = ("0.25", "#d55e00", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#7f3b08", "#b2abd2")
 
-WIDE = 4  # the largest error over the smallest
+FAR = 1.5  # times the median of all means: worse ones are beyond the axis
 
 
 def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]]) -> Iterator[tuple[str, Figure]]:
@@ -71,29 +70,44 @@ def _plot(axes: Axes, steps: Sequence[int], values: Sequence[float | None], colo
 
 
 def draw_over(lines: dict[str, dict[float, list[float]]], setting: str, error: str) -> Figure:
-    """{line: {value of the setting: errors in percent}}: means, standard deviations, the single runs as dots."""
+    """{line: {value of the setting: errors in percent}}: means, standard deviations, the single runs as dots.
+
+    Where some runs are far worse than most, the axis ends below them; a triangle at its upper edge tells their mean.
+    """
     figure, [[axes]] = style.panels(1, 1, 1.4 * style.COLUMN, 3.0)
-    for color, (label, points) in zip(COLORS[: len(lines)], lines.items(), strict=True):
-        points = {at: errors for at, errors in sorted(points.items()) if errors}
+    means = {label: {at: mean(runs) for at, runs in sorted(points.items()) if runs} for label, points in lines.items()}
+    top = FAR * median([value for points in means.values() for value in points.values()] or [0])
+    below = [value for points in means.values() for value in points.values() if value <= top]
+    edge = max(below, default=1) * 1.05
+    for color, (label, points) in zip(COLORS[: len(lines)], means.items(), strict=True):
         if not points:
             axes.plot([], [], color=color, marker="o", markersize=3, label=f"{label}: not run")
             continue
-        means = [mean(errors) for errors in points.values()]
-        spread = [stdev(errors) if len(errors) > 1 else nan for errors in points.values()]  # of one run: no bar
-        axes.errorbar(list(points), means, spread, color=color, capsize=2, marker="o", markersize=3, label=label)
-        for at, errors in points.items():
+        runs = [lines[label][at] for at in points]
+        spread = [stdev(errors) if len(errors) > 1 else nan for errors in runs]  # of one run: no bar
+        inside = [value if value <= top else nan for value in points.values()]
+        axes.errorbar(list(points), inside, spread, color=color, capsize=2, marker="o", markersize=3, label=label)
+        for at, errors in zip(points, runs, strict=True):
             axes.plot([at] * len(errors), errors, ".", color=color, markersize=3, alpha=0.5)
+    beyond: dict[float, list[tuple[str, float]]] = {}  # setting: (colour, mean)
+    for color, points in zip(COLORS[: len(lines)], means.values(), strict=True):
+        for at, value in points.items():
+            if value > top:
+                beyond.setdefault(at, []).append((color, value))
+    for at, there in beyond.items():
+        axes.plot([at], [edge], "^", color=there[0][0], markersize=4, clip_on=False)
+        for row, (color, value) in enumerate(there):
+            place = (-4, -7 - 7 * row)  # points, left of the triangle: at the right is the frame
+            axes.annotate(
+                f"{value:.1f}", (at, edge), place, textcoords="offset points", color=color, fontsize=6, ha="right"
+            )
+    if beyond:
+        axes.set_ylim(min(below) * 0.9, edge)
     axes.set(xscale="log", xlabel=setting, ylabel=f"{error} (%)")
+    axes.margins(x=0.08)
     axes.minorticks_off()
     values = sorted({at for points in lines.values() for at in points})
     axes.set_xticks(values, labels=[f"{float(f'{value:.2g}'):g}" for value in values])
-    errors = [error for points in lines.values() for runs in points.values() for error in runs]
-    if max(errors, default=0) > WIDE * min(errors, default=0) > 0:  # a line far above all others would flatten them
-        axes.set_yscale("log")
-        low, high = axes.get_ylim()
-        axes.set_yticks([tick for tick in (1, 2, 3, 5, 10, 20, 30, 50, 90) if low < tick < high])
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)

@@ -178,12 +178,14 @@ def test_a_line_without_runs_is_said():
     assert [text.get_text() for text in legend.get_texts()] == ["margin: not run", "softmax"]
 
 
-@pytest.mark.parametrize(("worst", "scale"), [(11.9, "linear"), (12.1, "log")])
-def test_errors_far_apart_have_a_logarithmic_axis(worst, scale):
+@pytest.mark.parametrize(("worst", "told"), [(4.4, []), (9.96, ["10.0"])])
+def test_a_way_that_is_far_worse_is_told_at_the_edge_and_does_not_flatten_the_others(worst, told):
     from scripts.figures.study import draw_over
 
-    [axes] = draw_over({"a": {0.1: [3.0]}, "b": {0.1: [worst], 0.2: [4.0]}}, "decay", "test error").axes
-    assert axes.get_yscale() == scale
+    lines = {"a": {0.1: [3.0, 3.2], 0.2: [2.0]}, "b": {0.1: [worst], 0.2: [4.0]}}
+    [axes] = draw_over(lines, "decay", "test error").axes
+    assert [text.get_text() for text in axes.texts] == told
+    assert axes.get_ylim()[1] < 5
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0.1", "0.2"]
 
 
