@@ -96,6 +96,7 @@ class Hinge:
     name: str = option("hinge")
     form: str = option(**choice("one_vs_all", "crammer_singer"))
     norm: str = option(**choice("l1", "l2"))
+    class_reduction: str = option(**choice("sum", "mean"))
 
 
 @dataclass

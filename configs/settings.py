@@ -31,6 +31,11 @@ ADDED_LATER = {
     }
 }
 
+LOSS_ADDED_LATER: dict[type, dict[str, str]] = {
+    schema.LSoftmax: {"margin_on": "all"},
+    schema.Hinge: {"class_reduction": "sum"},
+}
+
 
 def register() -> None:
     """${root:} of config.yaml is the folder of train.py: the default places do not depend on the working folder."""
@@ -151,12 +156,13 @@ def identity(settings: Settings) -> dict[str, Any]:
 
 
 def identity_of(record: dict[str, Any]) -> dict[str, Any]:
-    """The same of a finished run's record. Without a margin there is no lambda, though older records have one; that a
-    margin is put on all samples goes without saying, as it did once."""
+    """The same of a finished run's record. Without a margin there is no lambda, though older records have one; what was
+    not an option once goes without saying."""
     values = {key: record[key] for key in ("dataset", "model", "loss", "schedule", "init_from", "seed")}
-    if values["loss"].get("margin_on") == "all":
-        values["loss"] = {key: value for key, value in values["loss"].items() if key != "margin_on"}
-    if schema.LOSSES[values["loss"]["name"]] is not schema.LSoftmax:
+    loss = schema.LOSSES[values["loss"]["name"]]
+    unsaid = LOSS_ADDED_LATER.get(loss, {}).items()
+    values["loss"] = {key: value for key, value in values["loss"].items() if (key, value) not in unsaid}
+    if loss is not schema.LSoftmax:
         values["schedule"] = {key: value for key, value in values["schedule"].items() if key != "lam"}
     return values
 
@@ -181,8 +187,8 @@ def from_file(path: Path, overrides: Sequence[str] = ()) -> Settings:
         here = {"device": "auto"}
         if not Path(str(there.get("data_root"))).expanduser().is_dir():
             here["data_root"] = "${oc.env:LSOFTMAX_DATA,${root:}/outputs/data}"
-        annealed = schema.LOSSES.get(str(OmegaConf.select(there, "loss.name"))) is schema.LSoftmax
-        older = ADDED_LATER | ({"loss": {"margin_on": "all"}} if annealed else {})
+        loss = schema.LOSSES.get(str(OmegaConf.select(there, "loss.name")), NoneType)
+        older = ADDED_LATER | ({"loss": LOSS_ADDED_LATER[loss]} if loss in LOSS_ADDED_LATER else {})
         config = OmegaConf.merge(older, there, here, OmegaConf.from_dotlist(list(overrides)))
     except FileNotFoundError as error:
         raise ConfigError(f"there is no run in {path.parent}: {path.name} is missing") from error

@@ -133,7 +133,7 @@ def test_every_key_of_the_model_changes_the_network(small: Settings, images: Ima
 LOSS = {
     "loss=lsoftmax": {"m": 3, "gradient": "detached", "margin_on": "winners"},
     "loss=asoftmax": {"m": 3, "gradient": "detached", "margin_on": "winners"},
-    "loss=hinge": {"form": "crammer_singer", "norm": "l2"},
+    "loss=hinge": {"form": "crammer_singer", "norm": "l1", "class_reduction": "sum"},
     "loss=contrastive": {"margin": 3.5, "balance": 0.7},
     "loss=triplet": {"margin": 0.3, "balance": 0.7},
     "loss=cosface": {"m": 0.1, "s": 12.5},

@@ -73,6 +73,7 @@ BAD: dict[str, tuple[str, list[Any]]] = {
     "loss.margin_on": choice("all", "winners"),
     "loss.form": choice("one_vs_all", "crammer_singer"),
     "loss.norm": choice("l1", "l2"),
+    "loss.class_reduction": choice("sum", "mean"),
     "loss.margin": number(),
     "loss.balance": number(),
     "loss.s": positive(),
@@ -131,7 +132,7 @@ HOMES = {
     **dict.fromkeys(("dataset.like", "dataset.test_images"), "dataset=synthetic"),
     **dict.fromkeys(("dataset.folder", "dataset.stream", "dataset.verify"), "dataset=webface"),
     "dataset.min_images": "dataset=lfw_dev",
-    **dict.fromkeys(("loss.form", "loss.norm"), "loss=hinge"),
+    **dict.fromkeys(("loss.form", "loss.norm", "loss.class_reduction"), "loss=hinge"),
     **dict.fromkeys(("loss.margin", "loss.balance"), "loss=triplet"),
     "loss.s": "loss=cosface",
 }

@@ -120,6 +120,15 @@ def test_the_file_of_a_run_made_when_all_samples_had_the_margin_can_be_read(loss
     assert identity(from_file(tmp_path / "config.yaml")) == identity(compose([f"loss={loss}"]))
 
 
+def test_the_file_of_a_run_made_when_hinges_were_summed_can_be_read(tmp_path: Path) -> None:
+    older = yaml.safe_load(to_yaml(compose(["loss=hinge"])))
+    del older["loss"]["class_reduction"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
+    summed = identity(compose(["loss=hinge", "loss.class_reduction=sum"]))
+    assert identity(from_file(tmp_path / "config.yaml")) == summed and "class_reduction" not in summed["loss"]
+    assert identity(compose(["loss=hinge", "loss.class_reduction=mean"]))["loss"]["class_reduction"] == "mean"
+
+
 def test_a_run_is_known_by_the_gradient_of_its_loss_alone() -> None:
     asked = [identity(compose([f"{key}.gradient=norms_live"])) for key in ("loss", "schedule")]
     assert asked[0] == asked[1] and "gradient" not in asked[0]["schedule"]

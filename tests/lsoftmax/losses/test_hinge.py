@@ -11,7 +11,10 @@ from sklearn.metrics import hinge_loss as sklearn_hinge
 from lsoftmax.losses import create, hinge_loss
 
 FORMS = ["one_vs_all", "crammer_singer"]
-OPTIONS = [{"form": form, "norm": norm} for form, norm in itertools.product(FORMS, ["l1", "l2"])]
+OPTIONS = [
+    {"form": form, "norm": norm, "class_reduction": reduction}
+    for form, norm, reduction in itertools.product(FORMS, ["l1", "l2"], ["sum", "mean"])
+]
 
 
 @pytest.fixture
@@ -19,12 +22,13 @@ def bias() -> torch.Tensor:
     return torch.randn(4, dtype=torch.float64, requires_grad=True)
 
 
-def slow(scores: list[list[float]], labels: list[int], form: str, norm: str) -> float:
+def slow(scores: list[list[float]], labels: list[int], form: str, norm: str, class_reduction: str) -> float:
     """Read off the definition, one hinge at a time."""
     power, total = {"l1": 1, "l2": 2}[norm], 0.0
     for row, y in zip(scores, labels, strict=True):
         if form == "one_vs_all":
-            total += sum(max(0.0, 1 - (1 if j == y else -1) * f) ** power for j, f in enumerate(row))
+            hinges = [max(0.0, 1 - (1 if j == y else -1) * f) ** power for j, f in enumerate(row)]
+            total += sum(hinges) / (len(row) if class_reduction == "mean" else 1)
         else:
             total += max(0.0, 1 + max(f for j, f in enumerate(row) if j != y) - row[y]) ** power
     return total / len(labels)
@@ -105,8 +109,11 @@ def test_a_single_class_has_no_rival(batch):
     assert hinge_loss(features, weight, labels, form="crammer_singer") == 0
 
 
-@pytest.mark.parametrize(("option", "value"), [("form", "ovr"), ("form", None), ("norm", "L1"), ("norm", 2)])
-def test_an_unknown_form_or_norm_is_refused(option, value, batch):
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("form", "ovr"), ("form", None), ("norm", "L1"), ("norm", 2), ("class_reduction", "none")],
+)
+def test_an_unknown_option_is_refused(option, value, batch):
     with pytest.raises(ValueError, match=f"{option} must be .* or .*, got {value!r}"):
         hinge_loss(*batch(), **{option: value})
     with pytest.raises(ValueError, match=f"{option} must be"):
