@@ -95,7 +95,8 @@ def _study(name: str) -> dict[str, Any]:
     study, place = read_study(name), _records.STUDIES
     wanted = figure_cells(study, read_profile(study["profile"]), study["seeds"])
     results = _tables.collect(wanted, _records.read_records(*_records.sources(place)))
-    pictures = sorted(_records.results_folder(place).glob(f"{name}_*.svg"))
+    folder = _records.results_folder(place)  # of figures.study: another study's name may begin with this one's
+    pictures = sorted(path for kind in ("traces", "over") for path in folder.glob(f"{name}_{kind}_*.svg"))
     return {
         "title": study["title"],
         "text": study["text"],

@@ -153,5 +153,17 @@ def test_the_page_holds_every_study(page, made_up):
     assert run == [["1 finished", "31.50 (1)"]]
 
 
+def test_a_study_has_its_own_figures_and_no_others(script, elsewhere):
+    """`decay_mnist_over_mnist` begins as figures of `decay` do."""
+    folder = elsewhere / "results" / "stability"
+    folder.mkdir(parents=True)
+    for name in ("decay_over_cifar10", "decay_mnist_over_mnist", "ways_mnist_traces_mnist"):
+        (folder / f"{name}.svg").write_text(f"<svg>{name}</svg>")
+    script("report")
+    [path] = elsewhere.glob("*/report.html")
+    for name in ("decay_over_cifar10", "decay_mnist_over_mnist", "ways_mnist_traces_mnist"):
+        assert path.read_text().count(base64.b64encode(f"<svg>{name}</svg>".encode()).decode()) == 1
+
+
 def test_a_profile_alone_has_no_studies(page):
     assert page("profile=tiny").lines("adaptive 0.7") == []
