@@ -18,9 +18,8 @@ LOSSES = {
     "Softmax": ["loss=softmax"],
     **{f"L-Softmax (m={m})": ["loss=lsoftmax", f"loss.m={m}"] for m in (2, 3, 4)},
 }
-PAPERS = {
-    "Hinge Loss": ["loss.norm=l1", "loss.class_reduction=sum"]
-}  # Caffe's default; what else the recipe `paper` has beside its schedule
+# What the recipe `paper` has beside its schedule: Caffe's default.
+PAPERS = {"Hinge Loss": ["loss.norm=l1", "loss.class_reduction=sum"]}
 _composed = functools.cache(lambda overrides: configuration.compose(overrides))  # 0.1 s each; many ask the same
 
 
