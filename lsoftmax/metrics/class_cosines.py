@@ -40,7 +40,7 @@ class CosineSums:
 
     def compute(self) -> ClassCosines:
         """Of what was added so far."""
-        sums, lengths, counts = self._sums.double().cpu(), self._lengths.double().cpu(), self._counts.double().cpu()
+        sums, lengths, counts = (x.cpu().double() for x in (self._sums, self._lengths, self._counts))
         within = sums.square().sum() - lengths.sum()
         everywhere = sums.sum(dim=0).square().sum() - lengths.sum()
         pairs_within = (counts * (counts - 1)).sum()
