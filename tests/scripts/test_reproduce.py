@@ -6,12 +6,9 @@ import sys
 
 import pytest
 import reproduce
-import torch
 
-import models
 from configs.run_directory import run_directory
 from configs.settings import ROOT, compose, identity
-from lsoftmax.engine.device import describe
 from lsoftmax.engine.folder import identity_sha256
 from scripts import _records
 from scripts._plan import cells, read_table
@@ -183,29 +180,6 @@ def test_dry_run_lists_what_is_missing(script, trained, count):
 def test_dry_run_starts_and_writes_nothing(script, trained, elsewhere, value):
     script("reproduce", *ONCE, f"dry_run={value}")
     assert trained == [] and not elsewhere.exists()
-
-
-def test_dry_run_estimates_the_time_from_records_of_the_same_kind(filled, script, count):
-    said = script("reproduce", "table=2", "seeds=2", "dry_run=true").out
-    assert said.count("about 6 min") == count and "unknown" not in said
-
-
-def test_without_them_the_time_is_reckoned_from_other_networks_on_the_device(script, trained, elsewhere, made_up):
-    """One like it in all but the data, half of Table 2's images in 5 minutes, on a device of which there are two."""
-    [like, *_] = cells(read_table("2"), {}, 1)
-    half = like.identity["schedule"] | {"steps": like.identity["schedule"]["steps"] // 2}
-    other = like.identity["dataset"] | {"train_images": 7}
-    backbone = models.multiply_adds(models.build(image_shape=(1, 28, 28), **like.identity["model"]), (1, 28, 28))
-    here = describe(torch.device("cpu"))
-    for seconds, device in ((300.0, here), (400.0, here), (30.0, "another")):
-        what = {"dataset": other, "schedule": half, "seconds": seconds, "device": device, "multiply_adds": backbone}
-        _records.keep(made_up(like.settings, **what, config_sha256=f"{seconds:064.0f}", seed=int(seconds)), "small")
-    said = script("reproduce", *ONCE, "dry_run=true", "device=cpu").out
-    assert said.count("some 10 min, by other networks' speed") > 1 and "unknown" not in said
-
-
-def test_the_time_is_unknown_without_such_records(script, trained, count):
-    assert script("reproduce", *ONCE, "dry_run=true").out.count("time unknown") == count
 
 
 @pytest.mark.parametrize("value", ["false", "False"])
