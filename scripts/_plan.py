@@ -40,8 +40,16 @@ def read_figure(name: str) -> dict[str, Any]:
 
 
 def read_study(name: str) -> dict[str, Any]:
-    """configs/study/NAME.yaml. ConfigError if there is none."""
-    return _read("study", name)
+    """configs/study/NAME.yaml, with a row for each value of what it goes over. ConfigError if there is none."""
+    study = _read("study", name)
+    return {**study, "rows": list(_spread(study))} if "over" in study else study
+
+
+def _spread(study: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for row in study["rows"]:
+        for value in row.get("values", study["values"]):
+            overrides = [*row["overrides"], f"{study['over']}={value}"]
+            yield {"label": f"{row['label']}, {value}", "line": row["label"], "at": value, "overrides": overrides}
 
 
 def names(kind: str) -> list[str]:

@@ -14,6 +14,7 @@ from scripts._records import Record
 from scripts._tables import Results
 
 RECIPE = "best"  # of a study's cells: it compares ways in its own words
+ENDS = ("finished", "collapsed", "diverged")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ def markdown(study: dict[str, Any], results: Results, command: str) -> str:
     """The whole study: for each problem a line per way."""
     lines = [f"# {study['title']}", "", f"`{command}`", "", study["text"].strip(), ""]
     for column in study["columns"]:
-        lines += [f"## {column['label']}", "", *_problem(study, column["label"], results), ""]
+        lines += [f"## {column['label']}", ""]
+        if "over" in study:
+            lines += [*_over(study, column["label"], results), ""]
+        lines += [*_problem(study, column["label"], results), ""]
     if any(results.values()):
         lines += [meaning(study, results), ""]
     return "\n".join([*lines, origin(results)]) + "\n"
@@ -133,12 +137,36 @@ def _problem(study: dict[str, Any], problem: str, results: Results) -> list[str]
     return [_cells(titles), rule, *map(_cells, rows(study, problem, results))]
 
 
+def _over(study: dict[str, Any], problem: str, results: Results) -> list[str]:
+    """The errors alone, a line per way and a column per value of the setting; the lowest mean of a way is bold."""
+    lines = {line["way"]: line for line in _lines(study, problem, results)}
+    values = list(dict.fromkeys(row["at"] for row in study["rows"]))
+    title = f"{METRICS[study['metric']].head} over {study['over']}"
+    written = [_cells([title, *map(str, sorted(values))]), "|---|" + "---:|" * len(values)]
+    for way in dict.fromkeys(row["line"] for row in study["rows"]):
+        there = {row["at"]: lines[row["label"]] for row in study["rows"] if row["line"] == way}
+        least = min((line["mean"] for line in there.values() if line["mean"] is not None), default=None)
+        written.append(_cells([way, *(_error(there.get(at), least) for at in sorted(values))]))
+    return written
+
+
+def _error(line: dict[str, Any] | None, least: float | None) -> str:
+    if line is None:
+        return ""
+    if not any(line[word] for word in ENDS):
+        return "not run"
+    spread = f" ± {line['std']:.2f}" if line["std"] is not None else ""
+    mean = "" if line["mean"] is None else f"{line['mean']:.2f}{spread}"
+    lost = [f"{line[word]} {word}" for word in ENDS[1:] if line[word]]
+    return ", ".join([f"**{mean}**" if mean and line["mean"] == least else mean, *lost]).removeprefix(", ")
+
+
 def _cells(texts: Sequence[str]) -> str:
     return f"| {' | '.join(texts)} |"
 
 
 def _ended(line: dict[str, Any]) -> str:
-    words = [f"{line[word]} {word}" for word in ("finished", "collapsed", "diverged") if line[word]]
+    words = [f"{line[word]} {word}" for word in ENDS if line[word]]
     return ", ".join(words) or "not run"
 
 
@@ -166,7 +194,7 @@ def _line(study: dict[str, Any], way: str, runs: list[Record], baseline: list[Re
     values = _tables.numbers(runs, METRICS[study["metric"]])
     difference, low, high = _difference(study, way, runs, baseline)
     return {
-        **{word: ended[word] for word in ("finished", "collapsed", "diverged")},
+        **{word: ended[word] for word in ENDS},
         "mean": statistics.mean(values) if values else None,
         "std": statistics.stdev(values) if len(values) > 1 else None,
         "n": len(values),

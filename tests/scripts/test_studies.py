@@ -48,6 +48,27 @@ def lines(study, results):
 # What is written.
 
 
+def test_over_a_setting_each_way_has_a_line_of_errors_and_its_lowest_is_bold(results):
+    places = {"softmax": ("softmax", 0.1), "margin": ("m = 4", 0.1), "absent": ("m = 4", 0.2)}
+    labels = [row["label"] for row in STUDY["rows"]]
+    rows = [{"label": label, "line": places[label][0], "at": places[label][1]} for label in labels]
+    results["margin", "digits", "best"][0].update(status="diverged", test_error=None)
+    text = _studies.markdown({**STUDY, "rows": rows, "over": "loss.s"}, results, "")
+    found = [line for line in text.splitlines() if line.startswith(("| test error", "| softmax |", "| m = 4"))]
+    assert found[:3] == [
+        "| test error over loss.s | 0.1 | 0.2 |",
+        "| softmax | **21.00 ± 1.41** |  |",
+        "| m = 4 | **10.00**, 1 diverged | not run |",
+    ]
+
+
+def test_a_study_over_a_setting_has_a_row_for_each_value():
+    study = read_study("decay")
+    rows = {row["label"]: row for row in study["rows"]}
+    assert rows["adaptive 0.7, 0.012"]["overrides"][-1] == "schedule.weight_decay=0.012"
+    assert "adaptive 0.7, 0.0015" not in rows and "softmax, 0.0015" in rows  # a row may name values of its own
+
+
 def test_a_line_holds_means_and_the_difference_to_the_baseline(results):
     _, margin, *_ = lines(STUDY, results)
     assert (margin["mean"], margin["n"], margin["difference"]) == ("11.0", "2", "-10.0")
