@@ -47,7 +47,10 @@ COSINES = (
     Column("same_class", "same class", ".2f", _cosine("same_class", "held out")),
     Column("other_classes", "other classes", ".2f", _cosine("other_classes", "held out")),
 )
-UNSEEN = Column("unseen", "unseen", ".1f", lambda run: run["unseen"]["recall_at_1"] if "unseen" in run else None)
+UNSEEN = (
+    Column("unseen", "unseen", ".1f", lambda run: run.get("unseen", {}).get("recall_at_1")),
+    Column("unseen_tar", "unseen, TAR", ".1f", lambda run: run.get("unseen", {}).get("tar")),  # once was not measured
+)
 # The instruments are the last batch's, with the last step's weights.
 INSTRUMENTS = (
     Column("train_error", "train error", ".1f", lambda run: run["train_error"]),
@@ -56,7 +59,7 @@ INSTRUMENTS = (
     Column("weight_norm", "norm of w", ".2f", _at_the_end("weight_norm")),
     Column("lam", "lambda", ".2g", _at_the_end("lam")),
     *COSINES,
-    UNSEEN,
+    *UNSEEN,
 )
 
 
@@ -104,12 +107,16 @@ def meaning(study: dict[str, Any], results: Results) -> str:
         "`unseen`: of images of classes that the network has never seen, the share whose nearest other image by the "
         "cosine of the features is of the same class, in percent (`python scripts/unseen.py -h`). "
     )
+    tar = (
+        "`TAR`: of all pairs of these images that are of one class, the share above the threshold that one in 1,000 "
+        "of the others passes, in percent. "
+    )
     return (
         f"{metric.meaning}, mean ± standard deviation (runs). `difference` is to "
         f"{study['baseline']} on the same {metric.tests}{interval}. The last columns are means over the runs: train "
         "error in percent, the median target angle in degrees, mean norms of features and class weights, and lambda, "
         f"these four of the last step's batch. {cosines if COSINES[0] in filled else ''}"
-        f"{unseen if UNSEEN in filled else ''}{metric.collapsed}"
+        f"{unseen if UNSEEN[0] in filled else ''}{tar if UNSEEN[1] in filled else ''}{metric.collapsed}"
     )
 
 
@@ -138,19 +145,21 @@ def _problem(study: dict[str, Any], problem: str, results: Results) -> list[str]
 
 
 def _over(study: dict[str, Any], problem: str, results: Results) -> list[str]:
-    """The errors alone, a line per way and a column per value of the setting; the lowest mean of a way is bold."""
+    """The numbers alone, a line per way and a column per value of the setting; the best mean of a way is bold."""
     lines = {line["way"]: line for line in _lines(study, problem, results)}
     values = list(dict.fromkeys(row["at"] for row in study["rows"]))
-    title = f"{METRICS[study['metric']].head} over {study['over']}"
+    metric = METRICS[study["metric"]]
+    title = f"{metric.head} over {study['over']}"
     written = [_cells([title, *map(str, sorted(values))]), "|---|" + "---:|" * len(values)]
     for way in dict.fromkeys(row["line"] for row in study["rows"]):
         there = {row["at"]: lines[row["label"]] for row in study["rows"] if row["line"] == way}
-        least = min((line["mean"] for line in there.values() if line["mean"] is not None), default=None)
-        written.append(_cells([way, *(_error(there.get(at), least) for at in sorted(values))]))
+        means = [line["mean"] for line in there.values() if line["mean"] is not None]
+        best = (min if metric.better == "lower" else max)(means, default=None)
+        written.append(_cells([way, *(_number(there.get(at), best) for at in sorted(values))]))
     return written
 
 
-def _error(line: dict[str, Any] | None, least: float | None) -> str:
+def _number(line: dict[str, Any] | None, best: float | None) -> str:
     if line is None:
         return ""
     if not any(line[word] for word in ENDS):
@@ -158,7 +167,7 @@ def _error(line: dict[str, Any] | None, least: float | None) -> str:
     spread = f" ± {line['std']:.2f}" if line["std"] is not None else ""
     mean = "" if line["mean"] is None else f"{line['mean']:.2f}{spread}"
     lost = [f"{line[word]} {word}" for word in ENDS[1:] if line[word]]
-    return ", ".join([f"**{mean}**" if mean and line["mean"] == least else mean, *lost]).removeprefix(", ")
+    return ", ".join([f"**{mean}**" if mean and line["mean"] == best else mean, *lost]).removeprefix(", ")
 
 
 def _cells(texts: Sequence[str]) -> str:

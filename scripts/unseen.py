@@ -1,4 +1,4 @@
-"""How far features carry to classes that the network has never seen: each test image of these looks for its own kind.
+"""How far features carry to classes that the network has never seen: which of these images are of one kind?
 
     python scripts/unseen.py run=outputs/runs/cifar10/...
     python scripts/unseen.py study=decay
@@ -8,9 +8,11 @@ study=  all runs of a study whose weights are still in outputs/runs; each leaves
         outputs/results/stability/unseen/ (commit it), from which the study's table takes its column
 Further options are the configuration's: device=, data_root=, dataset.check_integrity=, trainer.eval_batch_size=, ...
 
-The classes are CIFAR100's 100 for a network of CIFAR10, which has none of them, and the others for one of some of
-CIFAR100's classes (dataset.classes). Recall at 1 is the share of images whose nearest other image, by the cosine of the
-features, is of their class; MAP@R the mean average precision among as many as there are of their class.
+The classes are CIFAR100's 100 for a network of CIFAR10, which has none of them, the others for one of some of
+CIFAR100's classes (dataset.classes), and for one of LFW's (lfw_dev) the 1,711 people of View 1's test. Recall at 1 is
+the share of images whose nearest other image, by the cosine of the features, is of their class; MAP@R the mean average
+precision among as many as there are of their class. Of all pairs of these images: the equal error rate of a threshold
+on the cosine, and TAR at FAR 0.001, the share of pairs of one class above a threshold that one of 1,000 others passes.
 """
 
 import _root  # noqa: F401
@@ -30,7 +32,11 @@ from configs.settings import ROOT, compose
 from scripts import _cli, _features, _plan, _records
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from data import ImageSet
+
+FAR = 1e-3
 
 
 def unseen(arguments: list[str]) -> None:
@@ -42,7 +48,8 @@ def unseen(arguments: list[str]) -> None:
         found = measure(Path(own["run"]).expanduser(), extra)
         print(
             f"{found['images']:,} images of {found['classes']} classes that the network has never seen: "
-            f"recall at 1 {found['recall_at_1']:.2f} %, MAP@R {found['map_at_r']:.2f} %"
+            f"recall at 1 {found['recall_at_1']:.2f} %, MAP@R {found['map_at_r']:.2f} %; "
+            f"of all pairs EER {found['eer']:.2f} %, TAR at FAR {FAR:g} {found['tar']:.2f} %"
         )
     else:
         measured = _study(own["study"], extra)
@@ -53,7 +60,8 @@ def measure(run: Path, extra: Sequence[str] = ()) -> dict[str, Any]:
     """What is kept of a run, from the weights in its folder; percent."""
     import torch
 
-    from lsoftmax.metrics import retrieve
+    from lsoftmax.metrics import all_pairs_roc, retrieve
+    from lsoftmax.metrics.roc import tar_at_far
     from scripts._network import open_network
 
     network = open_network(run, extra)
@@ -61,18 +69,30 @@ def measure(run: Path, extra: Sequence[str] = ()) -> dict[str, Any]:
     with torch.no_grad():
         parts = images.chunks(network.settings.trainer.eval_batch_size)
         features = torch.cat([network.backbone(network.prepare(part)) for part in parts])
-    found = retrieve(features, images.labels.to(features.device))
+    labels = images.labels.to(features.device)
+    found, curve = retrieve(features, labels), all_pairs_roc(features, labels)
     return {
         "recall_at_1": 100 * found.recall_at_1,
         "map_at_r": 100 * found.map_at_r,
+        "eer": 100 * curve.eer,
+        "tar": 100 * tar_at_far(curve, _pairs_of_strangers(labels), [FAR])[FAR].tar,
         "images": len(images),
         "classes": len(set(images.labels.tolist())),
     }
 
 
+def _pairs_of_strangers(labels: "Tensor") -> int:
+    sizes = labels.bincount()
+    return (len(labels) ** 2 - int(sizes.square().sum())) // 2
+
+
 def images_for(settings: Settings) -> "ImageSet":
-    """Test images of classes that a network of these settings has not been trained on."""
+    """Images of classes that a network of these settings has not been trained on."""
     name, seen = settings.dataset.name, getattr(settings.dataset, "classes", None) or 0
+    if name == "lfw_dev":
+        from data.faces import lfw_dev
+
+        return lfw_dev.read_others(Path(settings.data_root))
     if name not in ("cifar10", "cifar10+") and not (name == "cifar100" and seen):
         raise ConfigError(f"dataset={name}: a network of all its classes, and no others are at hand")
     from assemble import load_data

@@ -23,6 +23,7 @@ from .pairs import Pairs, read_pairs
 
 FOLDER = "lfw"
 PEOPLE, TUNE, PAIRS = "peopleDevTrain.txt", "pairsDevTrain.txt", "pairsDevTest.txt"
+OTHERS = "peopleDevTest.txt"
 CROP = Crop(size=(112, 96), align="none")  # the images are taken as they are, as scripts/verify.py does
 
 
@@ -42,6 +43,12 @@ def read(request: Request) -> Splits:
         people = first_classes(people, request.classes)
     train, test = take_test_images(people, request.test_images)
     return Splits(train, None, test, verification=(_verification(folder),), preparation=CROP.describe())
+
+
+def read_others(root: Path) -> ImageSet:
+    """All images of the people of View 1's test, none of whom is trained on: 3,708 of 1,711."""
+    names, labels, people = _people(root / FOLDER / OTHERS, 1)
+    return ImageSet(_decoded(root / FOLDER / "images", names), labels, people)
 
 
 def _people(path: Path, min_images: int) -> tuple[list[str], torch.Tensor, tuple[str, ...]]:

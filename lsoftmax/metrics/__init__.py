@@ -1,5 +1,6 @@
 """Numbers from arrays: what evaluators report."""
 
+from lsoftmax.metrics.all_pairs import all_pairs_roc
 from lsoftmax.metrics.class_cosines import ClassCosines, CosineSums
 from lsoftmax.metrics.classification import confusion_matrix, error_rate, per_class_error
 from lsoftmax.metrics.embeddings import verify_embeddings
@@ -17,6 +18,7 @@ __all__ = [
     "PairedDifference",
     "Retrieval",
     "Verification",
+    "all_pairs_roc",
     "best_threshold",
     "confusion_matrix",
     "error_rate",

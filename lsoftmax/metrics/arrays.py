@@ -53,6 +53,16 @@ def embeddings(values: Array, name: str) -> Tensor:
     return features
 
 
+def features_with_labels(features: Tensor, labels: Tensor) -> None:
+    """ValueError unless these are (N, D) finite numbers and (N,) labels."""
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise ValueError(
+            f"features must be (N, D) and labels (N,), got {tuple(features.shape)} and {tuple(labels.shape)}"
+        )
+    if not bool(torch.isfinite(features).all()):
+        raise ValueError("features must be finite")
+
+
 def check_norms(norms: Tensor, name: str, first: int = 0) -> None:
     """ValueError that names the first row (counted from `first`) whose norm is zero, nan or infinite."""
     for index in _where(~torch.isfinite(norms) | (norms == 0)):

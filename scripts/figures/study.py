@@ -28,11 +28,11 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
         if ways := {way: run for way in study.get("traces", []) if (run := traced[way])}:
             yield f"traces_{problem}", draw_traces(ways, study["metric"])
         if "over" in study and any(runs.values()):
-            lines: dict[str, dict[float, list[float]]] = {}
+            metric, lines = METRICS[study["metric"]], dict[str, dict[float, list[float]]]()
             for row in study["rows"]:
-                errors = [run[study["metric"]] for run in runs[row["label"]] if run[study["metric"]] is not None]
-                lines.setdefault(row["line"], {})[row["at"]] = errors
-            yield f"over_{problem}", draw_over(lines, study["over"], METRICS[study["metric"]].head)
+                values = [value for run in runs[row["label"]] if (value := metric.value(run)) is not None]
+                lines.setdefault(row["line"], {})[row["at"]] = values
+            yield f"over_{problem}", draw_over(lines, study["over"], metric.head)
 
 
 def draw_traces(ways: dict[str, Record], metric: str) -> Figure:

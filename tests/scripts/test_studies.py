@@ -62,6 +62,18 @@ def test_over_a_setting_each_way_has_a_line_of_errors_and_its_lowest_is_bold(res
     ]
 
 
+def test_of_an_accuracy_the_highest_is_bold(made_up):
+    settings = composed(("loss=softmax",))
+    runs = {
+        at: made_up(settings, verification={"dev": {"accuracy": at / 100, "wrong_pairs": [], "pairs": 9}})
+        for at in (81, 83)
+    }
+    rows = [{"label": f"softmax, {at}", "line": "softmax", "at": at} for at in runs]
+    study = {**STUDY, "rows": rows, "over": "x", "metric": "verification", "baseline": "softmax, 81"}
+    results = {(f"softmax, {at}", "digits", "best"): [run] for at, run in runs.items()}
+    assert "| softmax | 81.00 | **83.00** |" in _studies.markdown(study, results, "")
+
+
 def test_a_study_over_a_setting_has_a_row_for_each_value():
     study = read_study("decay")
     rows = {row["label"]: row for row in study["rows"]}

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 import unseen
+from PIL import Image
 
 import assemble
 from configs.errors import ConfigError
 from configs.settings import compose
 from data import ImageSet
 from lsoftmax.metrics import retrieve
+from lsoftmax.metrics.roc import roc, tar_at_far
 from scripts import _plan, _records, _studies, _tables
 from scripts._network import open_network
 
@@ -44,6 +46,31 @@ def test_a_run_is_measured_on_all_of_cifar100(run_of, cifar100, script):
         and f"60 images of 10 classes that the network has never seen: recall at 1 {found['recall_at_1']:.2f} %"
         in said.out
     )
+
+
+def test_of_all_pairs_it_tells_how_many_a_threshold_tells_apart(run_of, cifar100):
+    run = run_of((3, 32, 32), torch.full((3, 1, 1), 120.0), *CIFAR10)
+    network = open_network(run)
+    with torch.no_grad():
+        unit = torch.nn.functional.normalize(network.backbone(network.prepare(cifar100.images)).double(), dim=1)
+    left, right = torch.triu_indices(60, 60, 1)
+    scores, same = (unit[left] * unit[right]).sum(1), cifar100.labels[left] == cifar100.labels[right]
+    expected, found = roc(scores, same), unseen.measure(run)
+    assert found["eer"] == pytest.approx(100 * expected.eer, abs=1.5)  # of 150 pairs of one class, cosines near 1
+    highest = tar_at_far(expected, int((~same).sum()), [1e-3])[1e-3]
+    assert found["tar"] == pytest.approx(100 * highest.tar, abs=3)
+
+
+def test_of_lfw_the_people_of_the_test_are_unseen(tmp_path):
+    folder = tmp_path / "lfw"
+    for name, count in {"Ann": 2, "Bob": 1}.items():
+        (folder / "images" / name).mkdir(parents=True)
+        for number in range(1, count + 1):
+            Image.new("RGB", (96, 112), (10 * number, 0, 0)).save(folder / "images" / name / f"{name}_{number:04d}.png")
+    (folder / "peopleDevTest.txt").write_text("2\nAnn\t2\nBob\t1\n")
+    images = unseen.images_for(compose(["dataset=lfw_dev", f"data_root={tmp_path}"]))
+    assert images.class_names == ("Ann", "Bob") and images.labels.tolist() == [0, 0, 1]
+    assert images.images[:, 0, 0, 0].tolist() == [10, 20, 10]
 
 
 def test_of_cifar100_only_the_other_classes_are_unseen(cifar100):
@@ -95,9 +122,10 @@ def test_a_study_is_measured_where_weights_are_left_and_stays_when_they_are_gone
     shutil.rmtree(folder)
     assert script("unseen", "study=any").out == said.out.partition("\n")[2]
     results = _tables.collect(study, _records.read_records(_records.STUDIES))
-    assert _studies.heads(STUDY, results)[-1] == "unseen" and "never seen" in _studies.meaning(STUDY, results)
+    assert _studies.heads(STUDY, results)[-2:] == ["unseen", "unseen, TAR"]
+    assert "never seen" in _studies.meaning(STUDY, results)
     recall = f"{json.loads(kept.read_text())['recall_at_1']:.1f}"
-    assert [row[-1] for row in _studies.rows(STUDY, "CIFAR10", results)] == ["", recall]
+    assert [row[-2] for row in _studies.rows(STUDY, "CIFAR10", results)] == ["", recall]
 
 
 def test_without_anything_measured_a_study_has_no_such_column(study, made_up):
