@@ -7,7 +7,7 @@ from lsoftmax.losses.unit import unit_rows
 from lsoftmax.metrics.arrays import features_with_labels
 from lsoftmax.metrics.roc import Roc
 
-ROWS = 1024  # images whose cosines are held at a time
+BLOCK = 2**23  # cosines that are held at a time
 BINS = 20_000  # of cosines from -1 to 1: two closer than 1e-4 are taken for equal
 
 
@@ -15,7 +15,7 @@ BINS = 20_000  # of cosines from -1 to 1: two closer than 1e-4 are taken for equ
 def all_pairs_roc(features: Tensor, labels: Tensor) -> Roc:
     """The ROC over the N (N - 1) / 2 pairs, a pair accepted when its cosine lies above the threshold.
 
-    Memory does not grow with the pairs: they are counted in bins, whose lower edges are the thresholds. A zero vector
+    Pairs are not kept, they are counted in bins, whose lower edges are the thresholds. A zero vector
     has cosine 0 to all.
 
     Args:
@@ -28,8 +28,9 @@ def all_pairs_roc(features: Tensor, labels: Tensor) -> Roc:
     features_with_labels(features, labels)
     unit = unit_rows(features)
     counts = torch.zeros(2 * BINS, dtype=torch.int64, device=unit.device)  # of both kinds in turn
-    for first in range(0, len(unit), ROWS):
-        rows = slice(first, first + ROWS)
+    height = max(1, BLOCK // max(1, len(unit)))
+    for first in range(0, len(unit), height):
+        rows = slice(first, first + height)
         scores = unit[rows] @ unit[first:].T
         bins = ((scores + 1) * (BINS / 2)).long().clamp_(0, BINS - 1)
         kinds = 2 * bins + (labels[rows, None] == labels[None, first:])

@@ -13,6 +13,7 @@ import torch
 
 import data
 from data import MappedSet, Splits
+from data.faces import lfw_dev
 from data.faces.crop import Crop
 from data.faces.hold_out import pairs_of
 from lsoftmax.errors import UserError
@@ -171,6 +172,19 @@ def test_people_with_two_images_are_trained_on(lfw: Path) -> None:
     assert splits.train.class_names == ("Ann_A", "Bob_B", "Di_D")
     assert (len(splits.train), len(splits.test)) == (7, 2)
     assert data.load("lfw_dev", lfw, min_images=3).train.class_names == ("Ann_A", "Di_D")
+
+
+def test_the_people_of_the_test_are_read_with_all_their_images(lfw: Path, face: Callable[..., bytes]) -> None:
+    (lfw / "lfw" / "peopleDevTest.txt").write_text("2\nCy\t1\nDi_D\t4\n")
+    others = lfw_dev.read_others(lfw)
+    assert others.class_names == ("Cy", "Di_D") and others.labels.tolist() == [0, 1, 1, 1, 1]
+    expected = torch.tensor(Crop(align="none")(face(21, format="PNG"))).permute(2, 0, 1)
+    assert torch.equal(others.images[0], expected)
+
+
+def test_without_the_list_of_the_test_the_people_are_an_error(lfw: Path) -> None:
+    with pytest.raises(UserError, match=r"peopleDevTest.txt: cannot be read \(No such file or directory\)"):
+        lfw_dev.read_others(lfw)
 
 
 def test_pairs_name_their_images(lfw: Path, face: Callable[..., bytes]) -> None:

@@ -20,9 +20,9 @@ def people() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(80, 6, generator=generator) + torch.eye(9)[labels][:, :6], labels
 
 
-@pytest.mark.parametrize("rows", [7, 80, 1024])
-def test_as_the_pairs_written_out(people, rows, monkeypatch):
-    monkeypatch.setattr(all_pairs, "ROWS", rows)
+@pytest.mark.parametrize("block", [1, 7 * 80, 2**23])
+def test_as_the_pairs_written_out(people, block, monkeypatch):
+    monkeypatch.setattr(all_pairs, "BLOCK", block)
     found, expected = all_pairs_roc(*people), written_out(*people)
     assert found.auc == pytest.approx(expected.auc, abs=1e-3) and found.eer == pytest.approx(expected.eer, abs=3e-3)
     for threshold in (-0.5, 0.0, 0.3, 0.8):
@@ -61,6 +61,7 @@ def test_only_directions_count(people):
         (torch.ones(3), torch.arange(3), r"features must be \(N, D\) and labels \(N,\), got \(3,\) and \(3,\)"),
         (torch.ones(3, 2), torch.arange(3), "all 3 pairs are of different classes: a ROC needs both kinds"),
         (torch.ones(3, 2), torch.zeros(3), "all 3 pairs are of one class"),
+        (torch.ones(0, 2), torch.zeros(0), "all 0 pairs are of different classes"),
         (torch.tensor([[1.0], [torch.nan]]), torch.zeros(2), "features must be finite"),
     ],
 )
