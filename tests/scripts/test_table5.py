@@ -18,6 +18,7 @@ LOSSES = {
     **{f"L-Softmax (m={m})": ["loss=lsoftmax", f"loss.m={m}"] for m in (2, 3, 4)},
 }
 PROFILES = ("full", "small", "tiny")
+MARGIN_ON = {"paper": "schedule.margin_on=all", "best": "schedule.margin_on=winners"}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_every_row_is_its_data_set_network_and_loss(planned, profile, row, recip
     settings = planned[profile, row, recipe]
     assert settings.dataset.name == ("webface" if profile == "full" else "lfw_dev")
     assert settings.model.name == "face" and (settings.model.width == 1) == (profile == "full")
-    assert settings.loss == compose(LOSSES[row]).loss
+    assert settings.loss == compose([*LOSSES[row], MARGIN_ON[recipe]]).loss
 
 
 @pytest.mark.parametrize("row", LOSSES)
@@ -70,7 +71,8 @@ def test_the_papers_rate_is_a_tenth_twice_where_the_held_out_error_stops_falling
 @pytest.mark.parametrize("row", LOSSES)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_small_form_is_view_1(planned, row, recipe):
-    assert identity(planned["small", row, recipe]) == identity(compose(["experiment=lfw_view1", *LOSSES[row]]))
+    asked = ["experiment=lfw_view1", *LOSSES[row], MARGIN_ON[recipe]]
+    assert identity(planned["small", row, recipe]) == identity(compose(asked))
 
 
 def test_what_a_profile_replaces_is_not_in_the_command():
