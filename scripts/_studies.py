@@ -129,8 +129,7 @@ def rows(study: dict[str, Any], problem: str, results: Results) -> list[list[str
     """A line of cells per way."""
     found = []
     for line in _lines(study, problem, results):
-        spread = f" ± {line['std']:.2f}" if line["std"] is not None else ""
-        error = "" if line["mean"] is None else f"{line['mean']:.2f}{spread} ({line['n']})"
+        error = f"{_mean_and_spread(line)} ({line['n']})" if line["n"] else ""
         interval = f" [{line['low']:+.2f}, {line['high']:+.2f}]" if line["low"] is not None else ""
         difference = "" if line["difference"] is None else f"{line['difference']:+.2f}{interval}"
         last = ["" if line[c.key] is None else f"{line[c.key]:{c.form}}" for c in _filled(results)]
@@ -164,10 +163,15 @@ def _number(line: dict[str, Any] | None, best: float | None) -> str:
         return ""
     if not any(line[word] for word in ENDS):
         return "not run"
-    spread = f" ± {line['std']:.2f}" if line["std"] is not None else ""
-    mean = "" if line["mean"] is None else f"{line['mean']:.2f}{spread}"
+    mean = _mean_and_spread(line)
     lost = [f"{line[word]} {word}" for word in ENDS[1:] if line[word]]
     return ", ".join([f"**{mean}**" if mean and line["mean"] == best else mean, *lost]).removeprefix(", ")
+
+
+def _mean_and_spread(line: dict[str, Any]) -> str:
+    """Empty without a number."""
+    spread = f" ± {line['std']:.2f}" if line["std"] is not None else ""
+    return "" if line["mean"] is None else f"{line['mean']:.2f}{spread}"
 
 
 def _cells(texts: Sequence[str]) -> str:

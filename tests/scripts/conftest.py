@@ -134,6 +134,12 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "outputs"
 
 
+@pytest.fixture
+def count(elsewhere: Path) -> int:
+    """How many runs fill table 2 with one seed: in some rows `best` is `paper`."""
+    return len({identity_sha256(cell.identity) for cell in cells(_plan.read_table("2"), {}, 1)})
+
+
 class Ended:
     """A process that has ended."""
 

@@ -5,7 +5,6 @@ import torch
 
 import models
 from lsoftmax.engine.device import describe
-from lsoftmax.engine.folder import identity_sha256
 from scripts import _records
 from scripts._expected import by_other_networks, of_the_same_kind
 from scripts._plan import cells, read_table
@@ -16,12 +15,6 @@ ONCE = ["table=2", "seeds=1"]
 @pytest.fixture
 def cell(elsewhere):
     return next(cells(read_table("2"), {}, 1))
-
-
-@pytest.fixture
-def count(elsewhere) -> int:
-    """How many runs fill table 2 with one seed: in some rows `best` is `paper`."""
-    return len({identity_sha256(cell.identity) for cell in cells(read_table("2"), {}, 1)})
 
 
 def steps(cell, share: float) -> dict:

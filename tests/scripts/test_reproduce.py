@@ -20,12 +20,6 @@ ONCE = ["table=2", "seeds=1"]
 
 
 @pytest.fixture
-def count(elsewhere) -> int:
-    """How many runs fill table 2 with one seed: in some rows `best` is `paper`."""
-    return len({identity_sha256(cell.identity) for cell in cells(read_table("2"), {}, 1)})
-
-
-@pytest.fixture
 def hinge(elsewhere) -> int:
     """How many of them are the hinge loss's."""
     wanted = [cell for cell in cells(read_table("2"), {}, 1) if cell.row == "Hinge Loss"]
