@@ -4,12 +4,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from data.faces.hold_out import HELD_OUT
 from scripts._records import COLLAPSED, UNLEARNED, Record, verdict
 
 
 class Metric(ABC):
-    """A percentage over tests that a run gets right or wrong, one by one."""
+    """A percentage over tests that a run gets right or wrong."""
 
     head: str  # above a column
     better: str  # lower or higher
@@ -23,12 +26,12 @@ class Metric(ABC):
         """In percent; None of a run that has none."""
 
     @abstractmethod
-    def wrong(self, run: Record) -> list[int] | None:
-        """Which tests went wrong; None where there is no value."""
+    def wrong(self, run: Record) -> Tensor | None:
+        """(N,) whether each test went wrong, or how many of each group's did; None where that is not known."""
 
-    @abstractmethod
-    def count(self, run: Record) -> int:
-        """The number of tests."""
+    def sizes(self, run: Record) -> Tensor | None:
+        """(N,) the number of tests in each group; None where they stand for themselves."""
+        return None
 
     def verdict(self, run: Record, softmax: Sequence[Record]) -> str:
         """finished, diverged or collapsed; softmax: the runs of the same setting without a margin."""
@@ -43,12 +46,8 @@ class TestError(Metric):
         error: float | None = run["test_error"]
         return error
 
-    def wrong(self, run: Record) -> list[int] | None:
-        wrong: list[int] | None = run["wrong"]
-        return wrong
-
-    def count(self, run: Record) -> int:
-        return int(run["test_images"])
+    def wrong(self, run: Record) -> Tensor | None:
+        return None if run["wrong"] is None else _marked(run["wrong"], run["test_images"])
 
 
 class ValidationError(TestError):
@@ -61,7 +60,7 @@ class ValidationError(TestError):
         error: float | None = run["val_error"]
         return error
 
-    def wrong(self, run: Record) -> list[int] | None:
+    def wrong(self, run: Record) -> Tensor | None:
         return None
 
 
@@ -82,13 +81,38 @@ class VerificationAccuracy(Metric):
         pairs = reported(run)
         return None if pairs is None else 100 * float(pairs["accuracy"])
 
-    def wrong(self, run: Record) -> list[int] | None:
+    def wrong(self, run: Record) -> Tensor | None:
         pairs = reported(run)
-        return None if pairs is None else list(pairs["wrong_pairs"])
+        return None if pairs is None else _marked(pairs["wrong_pairs"], pairs["pairs"])
 
-    def count(self, run: Record) -> int:
-        pairs = reported(run)
-        return 0 if pairs is None else int(pairs["pairs"])
+
+class Unseen(Metric):
+    """What scripts/unseen.py has measured, of the same images: drawn class by class, for theirs are alike."""
+
+    head, better, tests = "unseen", "higher", "classes"
+    meaning = (
+        "Share of images of classes that the network has never seen whose nearest other image, by the cosine of the "
+        "features, is of the same class, in percent"
+    )
+
+    def value(self, run: Record) -> float | None:
+        found: float | None = run.get("unseen", {}).get("recall_at_1")
+        return found
+
+    def wrong(self, run: Record) -> Tensor | None:
+        misses = run.get("unseen", {}).get("misses")  # older ones are without
+        return None if misses is None else torch.tensor(misses)
+
+    def sizes(self, run: Record) -> Tensor | None:
+        queries = run.get("unseen", {}).get("queries")
+        return None if queries is None else torch.tensor(queries)
+
+
+def _marked(wrong: Sequence[int], count: int) -> Tensor:
+    """(count,) bool: True at these places."""
+    marked = torch.zeros(count, dtype=torch.bool)
+    marked[list(wrong)] = True
+    return marked
 
 
 def reported(run: Record) -> dict[str, Any] | None:
@@ -100,4 +124,5 @@ METRICS: dict[str, Metric] = {
     "test_error": TestError(),
     "val_error": ValidationError(),
     "verification": VerificationAccuracy(),
+    "unseen": Unseen(),
 }

@@ -4,17 +4,18 @@ import csv
 import io
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scripts import _tables
-from scripts._metric import METRICS
+from scripts._metric import METRICS, Metric
 from scripts._records import Record
 from scripts._tables import Results
 
 RECIPE = "best"  # of a study's cells: it compares ways in its own words
 ENDS = ("finished", "collapsed", "diverged")
+DIFFERENCE = ("difference", "low", "high")  # to the baseline, and its 95 % interval
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ COSINES = (
     Column("other_classes", "other classes", ".2f", _cosine("other_classes", "held out")),
 )
 UNSEEN = (
-    Column("unseen", "unseen", ".1f", lambda run: run.get("unseen", {}).get("recall_at_1")),
+    Column("unseen", "unseen", ".1f", METRICS["unseen"].value),
     Column("unseen_tar", "unseen, TAR", ".1f", lambda run: run.get("unseen", {}).get("tar")),  # once was not measured
 )
 # The instruments are the last batch's, with the last step's weights.
@@ -68,8 +69,8 @@ def markdown(study: dict[str, Any], results: Results, command: str) -> str:
     lines = [f"# {study['title']}", "", f"`{command}`", "", study["text"].strip(), ""]
     for column in study["columns"]:
         lines += [f"## {column['label']}", ""]
-        if "over" in study:
-            lines += [*_over(study, column["label"], results), ""]
+        for metric in over_setting(study, results):
+            lines += [*_over(study, column["label"], results, metric), ""]
         lines += [*_problem(study, column["label"], results), ""]
     if any(results.values()):
         lines += [meaning(study, results), ""]
@@ -82,6 +83,13 @@ def origin(results: Results) -> str:
     if not runs:
         return "No run of this study has been made yet."
     return f"{len({run['config_sha256'] for run in runs})} runs. {_tables.made_with(runs)}."
+
+
+def over_setting(study: dict[str, Any], results: Results) -> Iterator[Metric]:
+    """What a study over a setting has a table and a figure of: its own metric, and what unseen.py has measured."""
+    for metric in (METRICS[study["metric"]], METRICS["unseen"]) if "over" in study else ():
+        if metric is METRICS[study["metric"]] or any(_tables.numbers(runs, metric) for runs in results.values()):
+            yield metric
 
 
 def _filled(results: Results) -> list[Column]:
@@ -105,7 +113,8 @@ def meaning(study: dict[str, Any], results: Results) -> str:
     )
     unseen = (
         "`unseen`: of images of classes that the network has never seen, the share whose nearest other image by the "
-        "cosine of the features is of the same class, in percent (`python scripts/unseen.py -h`). "
+        "cosine of the features is of the same class, in percent (`python scripts/unseen.py -h`); its difference is "
+        "paired too, over seeds and classes, where they were kept. "
     )
     tar = (
         "`TAR`: of all pairs of these images that are of one class, the share above the threshold that one in 1,000 "
@@ -122,19 +131,28 @@ def meaning(study: dict[str, Any], results: Results) -> str:
 
 def heads(study: dict[str, Any], results: Results) -> list[str]:
     """What stands above the cells of `rows`."""
-    return ["way", "runs", METRICS[study["metric"]].head, "difference", *(column.head for column in _filled(results))]
+    filled = _filled(results)
+    unseen = ["unseen, difference"] if UNSEEN[0] in filled else []
+    return ["way", "runs", METRICS[study["metric"]].head, "difference", *(column.head for column in filled), *unseen]
 
 
 def rows(study: dict[str, Any], problem: str, results: Results) -> list[list[str]]:
     """A line of cells per way."""
     found = []
-    for line in _lines(study, problem, results):
+    for line in _lines(study, problem, results, METRICS[study["metric"]]):
         error = f"{_mean_and_spread(line)} ({line['n']})" if line["n"] else ""
-        interval = f" [{line['low']:+.2f}, {line['high']:+.2f}]" if line["low"] is not None else ""
-        difference = "" if line["difference"] is None else f"{line['difference']:+.2f}{interval}"
-        last = ["" if line[c.key] is None else f"{line[c.key]:{c.form}}" for c in _filled(results)]
-        found.append([line["way"], _ended(line), error, difference, *last])
+        filled = _filled(results)
+        last = ["" if line[c.key] is None else f"{line[c.key]:{c.form}}" for c in filled]
+        last += [_signed(line, "unseen_")] if UNSEEN[0] in filled else []
+        found.append([line["way"], _ended(line), error, _signed(line), *last])
     return found
+
+
+def _signed(line: dict[str, Any], of: str = "") -> str:
+    """The difference, and its interval where there is one; empty without."""
+    difference, low, high = (line[f"{of}{key}"] for key in DIFFERENCE)
+    interval = f" [{low:+.2f}, {high:+.2f}]" if low is not None else ""
+    return "" if difference is None else f"{difference:+.2f}{interval}"
 
 
 def _problem(study: dict[str, Any], problem: str, results: Results) -> list[str]:
@@ -143,11 +161,10 @@ def _problem(study: dict[str, Any], problem: str, results: Results) -> list[str]
     return [_cells(titles), rule, *map(_cells, rows(study, problem, results))]
 
 
-def _over(study: dict[str, Any], problem: str, results: Results) -> list[str]:
+def _over(study: dict[str, Any], problem: str, results: Results, metric: Metric) -> list[str]:
     """The numbers alone, a line per way and a column per value of the setting; the best mean of a way is bold."""
-    lines = {line["way"]: line for line in _lines(study, problem, results)}
+    lines = {line["way"]: line for line in _lines(study, problem, results, metric)}
     values = list(dict.fromkeys(row["at"] for row in study["rows"]))
-    metric = METRICS[study["metric"]]
     title = f"{metric.head} over {study['over']}"
     written = [_cells([title, *map(str, sorted(values))]), "|---|" + "---:|" * len(values)]
     for way in dict.fromkeys(row["line"] for row in study["rows"]):
@@ -186,49 +203,51 @@ def _ended(line: dict[str, Any]) -> str:
 def comma_separated(study: dict[str, Any], results: Results) -> str:
     """A line per problem and way."""
     out = io.StringIO()
-    head = ["problem", "way", "finished", "collapsed", "diverged", "mean", "std", "n", "difference", "low", "high"]
-    writer = csv.DictWriter(out, [*head, *(column.key for column in INSTRUMENTS), "values"], lineterminator="\n")
+    head = ["problem", "way", *ENDS, "mean", "std", "n", *DIFFERENCE, *(column.key for column in INSTRUMENTS)]
+    head += [*(f"unseen_{key}" for key in DIFFERENCE), "values"]
+    writer = csv.DictWriter(out, head, lineterminator="\n")
     writer.writeheader()
     for column in study["columns"]:
-        writer.writerows(_lines(study, column["label"], results))
+        writer.writerows(_lines(study, column["label"], results, METRICS[study["metric"]]))
     return out.getvalue()
 
 
-def _lines(study: dict[str, Any], problem: str, results: Results) -> list[dict[str, Any]]:
+def _lines(study: dict[str, Any], problem: str, results: Results, metric: Metric) -> list[dict[str, Any]]:
+    """How each way's runs ended, by the study's own metric, and the numbers of this one."""
     baseline = results.get((study["baseline"], problem, RECIPE), [])
     return [
-        {"problem": problem, "way": way, **_line(study, way, results.get((way, problem, RECIPE), []), baseline)}
+        {"problem": problem, "way": way, **_line(study, way, results.get((way, problem, RECIPE), []), baseline, metric)}
         for way in (row["label"] for row in study["rows"])
     ]
 
 
-def _line(study: dict[str, Any], way: str, runs: list[Record], baseline: list[Record]) -> dict[str, Any]:
+def _line(
+    study: dict[str, Any], way: str, runs: list[Record], baseline: list[Record], metric: Metric
+) -> dict[str, Any]:
     ended = Counter(METRICS[study["metric"]].verdict(run, baseline) for run in runs)
-    values = _tables.numbers(runs, METRICS[study["metric"]])
-    difference, low, high = _difference(study, way, runs, baseline)
+    values = _tables.numbers(runs, metric)
+    to_compare = [] if way == study["baseline"] else baseline
+    unseen = _difference(runs, to_compare, METRICS["unseen"])
     return {
         **{word: ended[word] for word in ENDS},
         "mean": statistics.mean(values) if values else None,
         "std": statistics.stdev(values) if len(values) > 1 else None,
         "n": len(values),
-        "difference": difference,
-        "low": low,
-        "high": high,
+        **dict(zip(DIFFERENCE, _difference(runs, to_compare, metric), strict=True)),
         **{column.key: _mean([column.of(run) for run in runs]) for column in INSTRUMENTS},
+        **{f"unseen_{key}": value for key, value in zip(DIFFERENCE, unseen, strict=True)},
         "values": values,
     }
 
 
 def _difference(
-    study: dict[str, Any], way: str, runs: list[Record], baseline: list[Record]
+    runs: list[Record], baseline: list[Record], metric: Metric
 ) -> tuple[float | None, float | None, float | None]:
-    """Way minus baseline, and its interval; validation images are not kept one by one, so there is none for them."""
-    if way == study["baseline"]:
-        return None, None, None
-    paired = _tables.compared(baseline, runs, METRICS[study["metric"]])
+    """Runs minus baseline, and its interval; validation images are not kept one by one, so there is none for them."""
+    paired = _tables.compared(baseline, runs, metric)
     if paired is not None:
-        return paired.difference, paired.low, paired.high
-    ours, theirs = (_tables.numbers(of, METRICS[study["metric"]]) for of in (runs, baseline))
+        return paired
+    ours, theirs = (_tables.numbers(of, metric) for of in (runs, baseline))
     return (statistics.mean(ours) - statistics.mean(theirs) if ours and theirs else None), None, None
 
 

@@ -164,27 +164,28 @@ def _against(softmax: list[Record], runs: list[Record], row: str, metric: Metric
 
 
 def compared(baseline: list[Record], runs: list[Record], metric: Metric) -> Compared | None:
-    """None where one of them has no number."""
+    """None where one of them has no number, or does not tell what it got wrong."""
     first, second = _wrong(baseline, metric), _wrong(runs, metric)
-    if first.shape[1:] != second.shape[1:] or 0 in (*first.shape, *second.shape):
+    if first is None or second is None or first.shape[1:] != second.shape[1:]:
         return None
-    by = paired_difference(first, second) if metric.better == "higher" else paired_difference(second, first)
+    if metric.better == "lower":
+        first, second = second, first
+    sizes = next((sizes for run in runs if (sizes := metric.sizes(run)) is not None), None)
+    by = paired_difference(first, second, sizes=sizes)
     known = len(first) > 1 and len(second) > 1  # how far seeds move a number, no single run tells
     return Compared(by.difference, by.low if known else None, by.high if known else None)
+
+
+def _wrong(runs: list[Record], metric: Metric) -> Tensor | None:
+    """(S, N) what each run got wrong, of those that have a number."""
+    told = [metric.wrong(run) for run in runs if metric.value(run) is not None]
+    known = [wrong for wrong in told if wrong is not None]
+    return torch.stack(known) if known and len(known) == len(told) else None
 
 
 def _signed(value: float) -> str:
     """No sign at nothing: -0.00 would read as better."""
     return "0.00" if abs(value) < 0.005 else f"{value:+.2f}"
-
-
-def _wrong(runs: list[Record], metric: Metric) -> Tensor:
-    """(S, N) bool: which tests each run got wrong; only of runs that have a number."""
-    runs = [run for run in runs if metric.wrong(run) is not None]
-    wrong = torch.zeros(len(runs), metric.count(runs[0]) if runs else 0, dtype=torch.bool)
-    for index, run in enumerate(runs):
-        wrong[index, metric.wrong(run)] = True
-    return wrong
 
 
 def numbers(runs: list[Record], metric: Metric) -> list[float]:

@@ -71,6 +71,7 @@ def measure(run: Path, extra: Sequence[str] = ()) -> dict[str, Any]:
         features = torch.cat([network.backbone(network.prepare(part)) for part in parts])
     labels = images.labels.to(features.device)
     found, curve = retrieve(features, labels), all_pairs_roc(features, labels)
+    sizes, hits = images.labels.bincount(), images.labels[found.hits].bincount(minlength=int(images.labels.max()) + 1)
     return {
         "recall_at_1": 100 * found.recall_at_1,
         "map_at_r": 100 * found.map_at_r,
@@ -78,6 +79,9 @@ def measure(run: Path, extra: Sequence[str] = ()) -> dict[str, Any]:
         "tar": 100 * tar_at_far(curve, _pairs_of_strangers(labels), [FAR])[FAR].tar,
         "images": len(images),
         "classes": len(set(images.labels.tolist())),
+        # Class by class, of those that have two images: with how many of them the nearest is of another class.
+        "queries": sizes[sizes > 1].tolist(),
+        "misses": (sizes - hits)[sizes > 1].tolist(),
     }
 
 

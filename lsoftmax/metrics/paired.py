@@ -18,7 +18,9 @@ class PairedDifference(NamedTuple):
     high: float
 
 
-def paired_difference(first: Tensor, second: Tensor, *, resamples: int = 2000, seed: int = 0) -> PairedDifference:
+def paired_difference(
+    first: Tensor, second: Tensor, *, sizes: Tensor | None = None, resamples: int = 2000, seed: int = 0
+) -> PairedDifference:
     """Bootstrap over seeds and images of error(first) - error(second).
 
     Each resample draws seeds of either way and, once for both, test images, all with replacement: it says how far the
@@ -29,24 +31,32 @@ def paired_difference(first: Tensor, second: Tensor, *, resamples: int = 2000, s
 
     Args:
         first, second: (S, N) bool, image n misclassified by seed s; S may differ, N is the same images.
+        sizes: (N,), > 0: n is a group of so many images, all of one person, say, which are wrong or right together, and
+            first and second hold how many of them are wrong. Groups are drawn then, and not images.
 
     Raises:
-        ValueError: if the images are not the same number, or there are none.
+        ValueError: if the images are not the same number, or there are none; sizes that do not fit.
     """
     if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1] or 0 in (*first.shape, *second.shape):
         raise ValueError(
             f"need (S, N) and (S', N) with the same images, got {tuple(first.shape)}, {tuple(second.shape)}"
         )
+    if sizes is None:
+        sizes = torch.ones(first.shape[1])
+    elif sizes.shape != first.shape[1:] or not (sizes > 0).all():
+        raise ValueError(f"sizes must be ({first.shape[1]},) and > 0, got shape {tuple(sizes.shape)}")
     generator = torch.Generator().manual_seed(seed)
-    runs, images = len(first), first.shape[1]
+    first, second, sizes = first.double(), second.double(), sizes.double()
     # Images that every run judges alike are one kind, and drawing images is drawing how many there are of each kind.
-    kinds, counts = torch.unique(torch.cat([first, second]).T, dim=0, return_counts=True)
-    errors = _multinomial(counts, resamples, generator) @ kinds.double() / images  # (resamples, S + S')
-    a = _draw_seeds(errors[:, :runs], generator)
-    b = _draw_seeds(errors[:, runs:], generator)
-    difference = first.double().mean() - second.double().mean()
+    kinds, counts = torch.unique(torch.cat([sizes[None], first, second]).T, dim=0, return_counts=True)
+    drawn = _multinomial(counts, resamples, generator) @ kinds
+    errors = drawn[:, 1:] / drawn[:, :1]  # (resamples, S + S')
+    a = _draw_seeds(errors[:, : len(first)], generator)
+    b = _draw_seeds(errors[:, len(first) :], generator)
+    rates = [way.sum() / (len(way) * sizes.sum()) for way in (first, second)]
+    difference = rates[0] - rates[1]
     off = torch.quantile(a - b, torch.tensor([0.025, 0.975], dtype=torch.float64)) - difference
-    low, high = (difference + off * students_t(_degrees_of_freedom(first, second)) / NORMAL).tolist()
+    low, high = (difference + off * students_t(_degrees_of_freedom(first, second, sizes)) / NORMAL).tolist()
     return PairedDifference(100 * float(difference), 100 * low, 100 * high)
 
 
@@ -59,13 +69,14 @@ def students_t(degrees_of_freedom: float) -> float:
     return math.sqrt(degrees_of_freedom) * math.tan(u[1:][torch.searchsorted(mass, 0.95 * mass[-1])])
 
 
-def _degrees_of_freedom(first: Tensor, second: Tensor) -> float:
+def _degrees_of_freedom(first: Tensor, second: Tensor, sizes: Tensor) -> float:
     """Welch's, of a difference that varies by the seeds of either way and by the images, of which there are many."""
-    by_image = (first.double().mean(dim=0) - second.double().mean(dim=0)).var(correction=0) / first.shape[1]
+    of_group = first.mean(dim=0) - second.mean(dim=0)
+    by_image = (of_group - sizes * of_group.sum() / sizes.sum()).square().sum() / sizes.sum() ** 2
     total, uncertain = float(by_image), 0.0
     for way in (first, second):
         if len(way) > 1:
-            of_mean = float(way.double().mean(dim=1).var() / len(way))
+            of_mean = float((way.sum(dim=1) / sizes.sum()).var() / len(way))
             total += of_mean
             uncertain += of_mean**2 / (len(way) - 1)
     return total**2 / uncertain if uncertain > 0 else math.inf

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scripts._metric import METRICS
+from scripts._studies import over_setting
+from scripts._tables import numbers
 from scripts.figures import style
 
 Record = dict[str, Any]
@@ -27,12 +29,12 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
         traced = {way: next((run for run in there if run.get("trace")), None) for way, there in runs.items()}
         if ways := {way: run for way in study.get("traces", []) if (run := traced[way])}:
             yield f"traces_{problem}", draw_traces(ways, study["metric"])
-        if "over" in study and any(runs.values()):
-            metric, lines = METRICS[study["metric"]], dict[str, dict[float, list[float]]]()
+        for metric in over_setting(study, results) if any(runs.values()) else ():
+            lines: dict[str, dict[float, list[float]]] = {}
             for row in study["rows"]:
-                values = [value for run in runs[row["label"]] if (value := metric.value(run)) is not None]
-                lines.setdefault(row["line"], {})[row["at"]] = values
-            yield f"over_{problem}", draw_over(lines, study["over"], metric.head)
+                lines.setdefault(row["line"], {})[row["at"]] = numbers(runs[row["label"]], metric)
+            of = "" if metric is METRICS[study["metric"]] else f"{metric.head}_"
+            yield f"over_{of}{problem}", draw_over(lines, study["over"], metric.head)
 
 
 def draw_traces(ways: dict[str, Record], metric: str) -> Figure:

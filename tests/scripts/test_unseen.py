@@ -1,5 +1,7 @@
 """Retrieval of classes that a network has never seen: which images, what is kept, the table of a study."""
 
+import csv
+import io
 import json
 import shutil
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ import assemble
 from configs.errors import ConfigError
 from configs.settings import compose
 from data import ImageSet
-from lsoftmax.metrics import retrieve
+from lsoftmax.metrics import paired_difference, retrieve
 from lsoftmax.metrics.roc import roc, tar_at_far
 from scripts import _plan, _records, _studies, _tables
 from scripts._network import open_network
@@ -40,6 +42,9 @@ def test_a_run_is_measured_on_all_of_cifar100(run_of, cifar100, script):
     found = unseen.measure(run)
     assert found["recall_at_1"] == pytest.approx(100 * expected.recall_at_1) and found["classes"] == 10
     assert found["map_at_r"] == pytest.approx(100 * expected.map_at_r) and found["images"] == 60
+    assert found["queries"] == [6] * 10
+    hits = [6 - missed for missed in found["misses"]]
+    assert hits == [int(expected.hits[cifar100.labels == label].sum()) for label in range(10)]
     said = script("unseen", f"run={run}")
     assert (
         said.code == 0
@@ -91,6 +96,7 @@ def test_one_run_or_one_study(options, script):
 
 STUDY = {
     "title": "Ways",
+    "text": "What it asks.",
     "metric": "test_error",
     "baseline": "softmax",
     "profile": "small",
@@ -122,10 +128,53 @@ def test_a_study_is_measured_where_weights_are_left_and_stays_when_they_are_gone
     shutil.rmtree(folder)
     assert script("unseen", "study=any").out == said.out.partition("\n")[2]
     results = _tables.collect(study, _records.read_records(_records.STUDIES))
-    assert _studies.heads(STUDY, results)[-2:] == ["unseen", "unseen, TAR"]
+    assert _studies.heads(STUDY, results)[-3:] == ["unseen", "unseen, TAR", "unseen, difference"]
     assert "never seen" in _studies.meaning(STUDY, results)
     recall = f"{json.loads(kept.read_text())['recall_at_1']:.1f}"
-    assert [row[-2] for row in _studies.rows(STUDY, "CIFAR10", results)] == ["", recall]
+    assert [row[-3] for row in _studies.rows(STUDY, "CIFAR10", results)] == ["", recall]
+
+
+def measured(misses):
+    """Of three classes with 2, 4 and 4 images."""
+    return {"recall_at_1": 100 - 10 * sum(misses), "tar": 1.0, "queries": [2, 4, 4], "misses": misses}
+
+
+@pytest.fixture
+def two_of_each(study, made_up):
+    """Two runs of softmax and two with a margin, which finds one more image of the last class."""
+    runs = {}
+    for cell in study:
+        misses = [1, 2 - cell.seed, 3 if cell.row == "softmax" else 2]
+        runs.setdefault((cell.row, "CIFAR10", "best"), []).append(made_up(cell.settings, unseen=measured(misses)))
+    return runs
+
+
+def test_the_difference_of_what_is_found_is_paired_over_seeds_and_classes(two_of_each):
+    softmax, margin = csv.DictReader(io.StringIO(_studies.comma_separated(STUDY, two_of_each)))
+    wrong = [[[1, 2, 3], [1, 1, 3]], [[1, 2, 2], [1, 1, 2]]]
+    expected = paired_difference(*map(torch.tensor, wrong), sizes=torch.tensor([2, 4, 4]))
+    found = [float(margin[f"unseen_{key}"]) for key in ("difference", "low", "high")]
+    assert found == pytest.approx(list(expected)) and expected.difference == pytest.approx(10)
+    assert softmax["unseen_difference"] == ""
+    assert f"| +10.00 [{expected.low:+.2f}, {expected.high:+.2f}] |" in _studies.markdown(STUDY, two_of_each, "")
+
+
+def test_without_the_classes_the_difference_has_no_interval(two_of_each):
+    for run in two_of_each["softmax", "CIFAR10", "best"]:
+        del run["unseen"]["misses"]
+    assert "| +10.00 |" in _studies.markdown(STUDY, two_of_each, "")
+
+
+def test_over_a_setting_what_is_found_has_a_table_and_a_figure_of_its_own(two_of_each, tmp_path):
+    rows = [{**row, "line": row["label"], "at": 0.1} for row in STUDY["rows"]]
+    study = {**STUDY, "rows": rows, "over": "schedule.weight_decay"}
+    text = _studies.markdown(study, two_of_each, "")
+    assert "| unseen over schedule.weight_decay | 0.1 |" in text and "| m = 4 | **55.00 ± 7.07** |" in text
+    pytest.importorskip("matplotlib")
+    from scripts import _figures
+
+    drawn = {path.stem for path in _figures.write_study("any", tmp_path, study, two_of_each)}
+    assert drawn == {"any_over_cifar10", "any_over_unseen_cifar10"}
 
 
 def test_without_anything_measured_a_study_has_no_such_column(study, made_up):

@@ -113,6 +113,56 @@ def test_the_interval_of_few_seeds_holds_what_it_promises(seeds):
     assert held / trials > 0.95 - 3 * (0.95 * 0.05 / trials) ** 0.5
 
 
+@pytest.fixture
+def people() -> tuple[Tensor, Tensor, Tensor]:
+    """100 people with 1 to 6 images each, all of a person's wrong or all right: (3, 100), (2, 100) counts, sizes."""
+    sizes = torch.randint(1, 7, (100,))
+    return errors(3, 100, 0.4) * sizes, errors(2, 100, 0.2) * sizes, sizes
+
+
+def test_of_groups_the_difference_is_that_of_all_their_images(people):
+    first, second, sizes = people
+    each = [way.repeat_interleave(sizes, dim=1) > 0 for way in (first, second)]
+    expected = 100 * (each[0].double().mean() - each[1].double().mean())
+    assert paired_difference(first, second, sizes=sizes).difference == pytest.approx(float(expected), abs=1e-12)
+
+
+def test_of_groups_the_interval_is_that_of_a_bootstrap_over_them(people):
+    first, second, sizes = (part.numpy() for part in people)
+    rng, found = np.random.default_rng(7), []
+    for _ in range(4000):
+        drawn = rng.choice(100, 100)
+        ways = []
+        for way in (first, second):
+            rates = way[:, drawn].sum(axis=1) / sizes[drawn].sum()
+            mean = rates.mean()
+            ways.append(mean + (rng.choice(rates, len(way)).mean() - mean) * (len(way) / (len(way) - 1)) ** 0.5)
+        found.append(100 * (ways[0] - ways[1]))
+    found, ours = np.array(found), paired_difference(*people[:2], sizes=people[2])
+    # Student's t widens ours; what a ratio's variance over groups gives it for degrees of freedom is between 1 and inf.
+    wide = (np.quantile(found, [0.025, 0.975]) - ours.difference) * [[1.0], [1.15]]
+    margin = 4 * 0.073 * found.std()
+    assert wide[1, 0] - margin < ours.low - ours.difference < wide[0, 0] + margin
+    assert wide[0, 1] - margin < ours.high - ours.difference < wide[1, 1] + margin
+
+
+def test_images_that_are_wrong_together_make_the_interval_wider(people):
+    first, second, sizes = people
+    each = [way.repeat_interleave(sizes, dim=1) > 0 for way in (first, second)]
+    alone, together = paired_difference(*each), paired_difference(first, second, sizes=sizes)
+    assert together.high - together.low > 1.1 * (alone.high - alone.low)
+
+
+def test_groups_of_one_are_images(pair):
+    assert paired_difference(*pair, sizes=torch.ones(300, dtype=torch.int64)) == paired_difference(*pair)
+
+
+@pytest.mark.parametrize("sizes", [torch.ones(4), torch.tensor([1, 1, 0, 1, 1]), torch.ones(5, 1)], ids=str)
+def test_sizes_that_do_not_fit_are_refused(sizes):
+    with pytest.raises(ValueError, match=r"sizes must be \(5,\) and > 0"):
+        paired_difference(torch.zeros(2, 5), torch.zeros(2, 5), sizes=sizes)
+
+
 def test_the_same_images_for_both_make_the_interval_narrower():
     hard = torch.rand(1, 1000) < 0.3
     better = hard & (torch.rand(1, 1000) < 0.9)  # wrong on the same images, but for some
