@@ -102,7 +102,7 @@ def meaning(study: dict[str, Any], results: Results) -> str:
     """What the columns say."""
     metric = METRICS[study["metric"]]
     interval = (
-        f", with a bootstrap's 95 % interval over seeds and {metric.tests} where both have two runs"
+        f", with a 95 % interval over seeds and {metric.tests} where both have two runs"
         if metric.paired
         else " (of means)"
     )

@@ -203,7 +203,7 @@ def provenance(runs: list[Record], metric: Metric) -> list[str]:
         return ["No run of this table has been made yet."]
     meaning = (
         f"{metric.meaning}, mean ± standard deviation (runs). `difference` is ours minus the paper's; "
-        f"`against softmax` ours minus our softmax on the same test {metric.tests}, with a bootstrap's 95 % interval "
+        f"`against softmax` ours minus our softmax on the same test {metric.tests}, with a 95 % interval "
         f"over seeds and {metric.tests} where both have two runs. `paper` is Section 5.1 with the authors' lambda, "
         f"`best` what the bare command runs. {metric.collapsed}"
     )

@@ -126,7 +126,9 @@ def test_a_study_of_faces_shows_the_share_of_pairs_judged_rightly(results):
     _, margin, *_ = lines(faces, results)
     assert (margin["mean"], margin["difference"]) == ("90.0", "20.0") and float(margin["low"]) > 0
     text = _studies.markdown(faces, results, "do this")
-    assert "| accuracy | difference |" in text and "on the same pairs, with a bootstrap's" in text
+    assert (
+        "| accuracy | difference |" in text and "on the same pairs, with a 95 % interval over seeds and pairs" in text
+    )
 
 
 def test_every_way_and_problem_is_listed_run_or_not(results):

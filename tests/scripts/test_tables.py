@@ -155,7 +155,7 @@ def test_better_than_softmax_is_negative_with_its_interval(written, runs):
     said = written({**runs("Softmax", *softmax), **runs("L-Softmax (m=4)", *ours)})[AGAINST]
     difference, low, high = map(float, re.findall(r"[+-][\d.]+", said))
     assert difference == -19 and low < difference < high < 0
-    assert [low, high] == pytest.approx([expected.low, expected.high], abs=1)  # the bootstrap's own noise: 0.3 each
+    assert [low, high] == pytest.approx([expected.low, expected.high], abs=0.005)
 
 
 def test_worse_than_softmax_is_positive(written, runs):
