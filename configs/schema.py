@@ -29,6 +29,7 @@ class Dataset:
     scale: float = option(**above_zero())
     validation: int = option(**whole(0))
     train_images: int | None = option(**maybe(whole(1)))
+    train_part: int = option(**whole(0))
     classes: int | None = option(**maybe(whole(2)))
 
 

@@ -23,12 +23,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Keys that the configuration file of an older run lacks, with values that change nothing of such a run.
 ADDED_LATER = {
+    "dataset": {"train_part": 0},
     "schedule": {
         "gradient": "exact",
         "margin_on": "all",
         "lam": {"accuracy": 0.7, "rate": 0.02},
         "lr": {"kind": "step", "every": 1000, "patience": 2, "minimum": 0.0},
-    }
+    },
 }
 
 LOSS_ADDED_LATER: dict[type, dict[str, str]] = {
@@ -146,6 +147,8 @@ def identity(settings: Settings) -> dict[str, Any]:
     # How files are checked and read is no part of what they are: a run's data are known by the hash of their pixels.
     for how in ("check_integrity", "stream"):
         values["dataset"].pop(how, None)
+    if values["dataset"]["train_part"] == 0:  # once was no option
+        del values["dataset"]["train_part"]
     for key, unused in (("lam", schema.UNUSED_BY), ("lr", schema.UNUSED_BY_LR)):
         group = values["schedule"][key]
         for name in unused[group["kind"]]:

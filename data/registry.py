@@ -34,6 +34,7 @@ def load(
     check_integrity: bool = True,
     validation: int = 0,
     train_images: int | None = None,
+    train_part: int = 0,
     classes: int | None = None,
     like: str = "cifar10",
     test_images: int | None = None,
@@ -48,6 +49,7 @@ def load(
     validation: so many training images are set apart, the same number of each class; 0 trains on all. Of `webface` so
         many people, for verification.
     train_images: train on so many of the rest, the same number of each class.
+    train_part: which so many: another number draws others from the same rest.
     classes: only the classes 0 .. classes - 1, in every split.
     like: shape of `synthetic`, ignored by the others.
     test_images: size of the test of `synthetic`, `webface` and `lfw_dev`, ignored by the others.
@@ -65,6 +67,7 @@ def load(
         check_integrity=check_integrity,
         validation=validation,
         train_images=train_images,
+        train_part=train_part,
         classes=classes,
         like=like,
         test_images=test_images,
@@ -109,7 +112,12 @@ def _reduced(splits: Splits, request: Request) -> Splits:
     """With `train_images` of the training images, where so many are asked for."""
     train, count = splits.train, request.train_images
     if count is None:
+        if request.train_part:
+            raise UserError(
+                f"dataset.train_part={request.train_part}: give dataset.train_images too, it is a part of so many"
+            )
         return splits
     if count > len(train):
         raise UserError(f"dataset.train_images={count}: only {len(train)} training images are left")
-    return replace(splits, train=take_balanced(train, count, purpose="train_images")[0])
+    purpose = f"train_images {request.train_part}" if request.train_part else "train_images"
+    return replace(splits, train=take_balanced(train, count, purpose=purpose)[0])

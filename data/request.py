@@ -13,6 +13,7 @@ class Request:
     check_integrity: bool = True
     validation: int = 0
     train_images: int | None = None
+    train_part: int = 0
     classes: int | None = None
     # Synthetic images and faces:
     test_images: int | None = None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lsoftmax.metrics.paired import students_t
 from scripts import _tables
 from scripts._metric import METRICS, Metric
 from scripts._records import Record
@@ -72,6 +73,8 @@ def markdown(study: dict[str, Any], results: Results, command: str) -> str:
         for metric in over_setting(study, results):
             lines += [*_over(study, column["label"], results, metric), ""]
         lines += [*_problem(study, column["label"], results), ""]
+    if study.get("pooled"):
+        lines += ["## All of them", "", *_all_problems(study, results), ""]
     if any(results.values()):
         lines += [meaning(study, results), ""]
     return "\n".join([*lines, origin(results)]) + "\n"
@@ -159,6 +162,36 @@ def _problem(study: dict[str, Any], problem: str, results: Results) -> list[str]
     titles = heads(study, results)
     rule = "|---|---|" + "---:|" * (len(titles) - 2)
     return [_cells(titles), rule, *map(_cells, rows(study, problem, results))]
+
+
+def _all_problems(study: dict[str, Any], results: Results) -> list[str]:
+    """Each way's mean over the problems that it and the baseline have runs of, and its difference there."""
+    metric = METRICS[study["metric"]]
+    means: dict[str, dict[str, float]] = {}
+    for (way, problem, _), runs in results.items():
+        if values := _tables.numbers(runs, metric):
+            means.setdefault(way, {})[problem] = statistics.mean(values)
+    written = [_cells(["way", "problems", metric.head, "difference"]), "|---|---:|---:|---:|"]
+    there = means.get(study["baseline"], {})
+    for way in (row["label"] for row in study["rows"]):
+        both = [problem for problem in means.get(way, {}) if problem in there]
+        ours, theirs = ([means[of][problem] for problem in both] for of in (way, study["baseline"]))
+        line = dict.fromkeys(DIFFERENCE) | ({} if way == study["baseline"] else _over_pairs(ours, theirs))
+        mean = f"{statistics.mean(ours):.2f}" if both else ""
+        written.append(_cells([way, str(len(both)), mean, _signed(line)]))
+    return written
+
+
+def _over_pairs(ours: list[float], theirs: list[float]) -> dict[str, float | None]:
+    """The mean difference of pairs, with Student's 95 % interval; none of one pair."""
+    apart = [a - b for a, b in zip(ours, theirs, strict=True)]
+    if not apart:
+        return {}
+    mean = statistics.mean(apart)
+    if len(apart) == 1:
+        return {"difference": mean}
+    half = students_t(len(apart) - 1) * statistics.stdev(apart) / len(apart) ** 0.5
+    return {"difference": mean, "low": mean - half, "high": mean + half}
 
 
 def _over(study: dict[str, Any], problem: str, results: Results, metric: Metric) -> list[str]:

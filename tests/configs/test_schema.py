@@ -49,6 +49,7 @@ BAD: dict[str, tuple[str, list[Any]]] = {
     "dataset.scale": positive(),
     "dataset.validation": whole(0),
     "dataset.train_images": whole(1, null=True),
+    "dataset.train_part": whole(0),
     "dataset.classes": whole(2, null=True),
     "dataset.check_integrity": FLAG,
     "dataset.like": choice("mnist", "cifar10", "cifar100", "face"),

@@ -37,6 +37,18 @@ def test_train_images_are_taken_after_validation() -> None:
     assert torch.equal(splits.val.images, data.load("mnist5k", "/nonexistent", validation=1_000).val.images)  # type: ignore[union-attr]
 
 
+def test_another_part_of_the_training_images_is_drawn_from_the_same_rest() -> None:
+    parts = [
+        data.load("mnist5k", "/nonexistent", validation=1_000, train_images=600, train_part=part) for part in range(3)
+    ]
+    rest = data.load("mnist5k", "/nonexistent", validation=1_000).train.images.flatten(1)
+    found = [part.train.images.flatten(1).unique(dim=0) for part in parts]
+    assert all(part.train.labels.bincount().tolist() == [60] * 10 for part in parts)
+    assert len(torch.cat([rest, *found]).unique(dim=0)) == 3_000
+    for one, other in ((0, 1), (0, 2), (1, 2)):  # each image of one is in the other with a chance of 600 / 3,000
+        assert 80 < 1_200 - len(torch.cat([found[one], found[other]]).unique(dim=0)) < 160
+
+
 def test_classes_reduce_every_split() -> None:
     splits = data.load("mnist5k", "/nonexistent", classes=3, validation=30)
     for part, count in ((splits.train, 1_170), (splits.val, 30), (splits.test, 300)):
@@ -56,6 +68,7 @@ def test_the_test_set_stays_whole_for_a_reduced_training_set() -> None:
         ({"validation": -1}, "dataset.validation=-1: must be 0 or more"),
         ({"validation": 4_000}, "dataset.validation=4000: must be less than the 4000 training images"),
         ({"validation": 100, "train_images": 3_901}, "dataset.train_images=3901: only 3900"),
+        ({"train_part": 2}, "dataset.train_part=2: give dataset.train_images too"),
         ({"train_images": 0}, "dataset.train_images=0: must be at least 1"),
         ({"test_images": 0}, "dataset.test_images=0: must be at least 1"),
         ({"classes": 1}, "dataset.classes=1: must be at least 2"),

@@ -5,6 +5,7 @@ import functools
 import io
 
 import pytest
+from scipy import stats
 
 from configs.schema import Settings
 from configs.settings import compose
@@ -165,6 +166,24 @@ def test_a_record_from_before_there_was_a_trace_counts(results):
 def test_nothing_run_says_so():
     empty = {place: [] for place in [("softmax", "digits", "best"), ("margin", "digits", "best")]}
     assert "No run of this study has been made yet." in _studies.markdown(STUDY, empty, "")
+
+
+def test_problems_that_are_pooled_have_a_table_of_differences_over_them(results, made_up):
+    def run(loss, wrong):
+        return made_up(composed((f"loss={loss}", "seed=0")), wrong=range(wrong))
+
+    results["softmax", "letters", "best"], results["margin", "letters", "best"] = (
+        [run("softmax", 30)],
+        [run("lsoftmax", 24)],
+    )
+    pooled = _studies.markdown({**STUDY, "pooled": True}, results, "").split("## All of them")[1]
+    half = stats.t.ppf(0.975, 1) * 4 / 2  # -10 and -6: the mean's standard error is 2
+    assert "| softmax | 2 | 25.50 |  |" in pooled and "| absent | 0 |  |  |" in pooled
+    assert f"| margin | 2 | 17.50 | -8.00 [{-8 - half:+.1f}" in pooled
+    results["margin", "letters", "best"] = []
+    pooled = _studies.markdown({**STUDY, "pooled": True}, results, "").split("## All of them")[1]
+    assert "| margin | 1 | 11.00 | -10.00 |" in pooled
+    assert "## All of them" not in _studies.markdown(STUDY, results, "")
 
 
 # What is drawn.

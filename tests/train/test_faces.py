@@ -167,6 +167,7 @@ def test_the_options_of_faces_are_in_the_identity_of_faces_alone() -> None:
     assert {"min_images", "test_images"} <= identity(compose(["dataset=lfw_dev"]))["dataset"].keys()
     keys = {"name", "augment", "mean", "scale", "validation", "train_images", "classes"}
     assert identity(compose(["dataset=cifar10"]))["dataset"].keys() == keys
+    assert identity(compose(["dataset=cifar10", "dataset.train_part=1"]))["dataset"].keys() == keys | {"train_part"}
 
 
 def test_a_collapsed_network_is_verified_at_chance() -> None:
