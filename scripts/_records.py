@@ -41,7 +41,7 @@ def read_records(*profiles: str) -> dict[str, Record]:
         for path in sorted(folder(profile).glob("*.json")):
             record = _read(path)
             if unseen(record).exists():
-                record["unseen"] = json.loads(unseen(record).read_text())
+                record["unseen"] = _read(unseen(record))
             found[identity_sha256(identity_of(record))] = record
     return found
 

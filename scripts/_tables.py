@@ -77,7 +77,20 @@ def markdown(table: dict[str, Any], results: Results, command: str, note: str, o
     return "\n".join(lines) + "\n"
 
 
-HEAD = ["column", "method", "paper", "recipe", "mean", "std", "n", "difference", "against_softmax", "low", "high"]
+HEAD = [
+    "column",
+    "method",
+    "paper",
+    "recipe",
+    "mean",
+    "std",
+    "n",
+    "runs",
+    "difference",
+    "against_softmax",
+    "low",
+    "high",
+]
 HEAD += ["diverged", "collapsed", "values"]
 
 
@@ -113,6 +126,7 @@ def _line(
         "mean": mean,
         "std": statistics.stdev(values) if len(values) > 1 else None,
         "n": len(values),
+        "runs": len(runs),
         "difference": None if mean is None or paper is None else mean - paper,
         "against_softmax": against.difference if against else None,
         "low": against.low if against else None,

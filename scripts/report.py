@@ -140,7 +140,6 @@ def _line(line: dict[str, str], seeds: int) -> dict[str, Any]:
     failed = [f"{line[word]} {word}" for word in ("diverged", "collapsed") if line[word] not in ("", "0")]
     spread = f" ± {float(line['std']):.2f}" if line["std"] else ""
     interval = f" [{_signed(line['low'])}, {_signed(line['high'])}]" if line["low"] else ""
-    made = int(line["n"] or 0) + int(line["diverged"] or 0)
     return {
         "method": line["method"],
         "recipe": line["recipe"],
@@ -148,7 +147,7 @@ def _line(line: dict[str, str], seeds: int) -> dict[str, Any]:
         "ours": f"{float(line['mean']):.2f}{spread}" if line["mean"] else "",
         "difference": _signed(line["difference"]),
         "against": _signed(line["against_softmax"]) + interval,
-        "state": ", ".join([state(made, seeds), *failed]) if line["recipe"] else "",
+        "state": ", ".join([state(int(line["runs"] or 0), seeds), *failed]) if line["recipe"] else "",
     }
 
 

@@ -69,7 +69,7 @@ def reproduce(arguments: list[str]) -> None:
     asked_for = narrowed(wanted, **{part: own[part] for part in PARTS if part in own})
 
     from lsoftmax.errors import UserError  # torch, after the options were checked
-    from scripts import _runs
+    from scripts import _runs, _tables
 
     if kind == "study" and profile == "full":
         profile = _records.STUDIES
@@ -77,6 +77,8 @@ def reproduce(arguments: list[str]) -> None:
     missing = _missing(plan, asked_for, records, profile)
     device = next((option.partition("=")[2] for option in extra if option.startswith("device=")), "auto")
     print(_overview(plan["title"], asked_for, missing, records, device))
+    if others := _tables.left_out(asked_for, records):
+        print(f"  {others} runs have a record on other data, which does not count: delete it to have them made again")
     if dry_run:
         return
     failed: list[Path] = []

@@ -37,6 +37,15 @@ def test_a_damaged_record_is_named(runs, content):
         _records.read_records("full")
 
 
+def test_damaged_numbers_of_unseen_classes_are_named(runs):
+    [record] = runs("Softmax", {}).values()
+    _records.keep(record, "full")
+    _records.unseen(record).parent.mkdir(parents=True)
+    _records.unseen(record).write_text("<<<<<<< ours")
+    with pytest.raises(UserError, match="unseen.*not a run's record"):
+        _records.read_records("full")
+
+
 def test_every_run_of_a_table_has_a_file_of_its_own(wanted, made_up):
     runs = {identity_sha256(cell.identity): made_up(cell.settings) for cell in wanted}
     assert len({_records.keep(record, "full") for record in runs.values()}) == len(runs)

@@ -92,6 +92,12 @@ def test_a_diverged_run_is_done_and_said(page, kept):
     assert line[STATE] == "done 1/3, 1 diverged" and line[OURS] == ""
 
 
+def test_a_run_that_was_rescued_is_counted_once(page, made_up, elsewhere):
+    cell = next(cell for cell in cells(read_table("2"), {}, 1, ("best",)) if cell.row == "L-Softmax (m=4)")
+    _records.keep(made_up(cell.settings, range(3), divergences=[{"step": 5}]), "full")
+    assert page("profile=full").lines("L-Softmax (m=4)")[1][STATE] == "done 1/3, 1 diverged"
+
+
 def test_another_number_of_seeds(page, kept):
     assert page("profile=full", "seeds=2").lines("Softmax")[1][STATE] == "done 2/2"
 

@@ -46,12 +46,20 @@ def test_it_leaves_a_record_of_every_run(filled, trained, elsewhere):
 def test_it_writes_both_forms_of_the_table(filled, elsewhere):
     text = (elsewhere / "results" / "table2.md").read_text()
     assert "| 2.00 (1) |" in text and "not run" not in text and "reproduce.py table=2`" in text
-    assert (elsewhere / "results" / "table2.csv").read_text().count(",2.0,,1,") == 10
+    assert (elsewhere / "results" / "table2.csv").read_text().count(",2.0,,1,1,") == 10
 
 
 def test_it_says_where_records_and_table_lie(filled, trained):
     assert filled.out.count("record   outputs/results/runs/mnist_") == len(trained)
     assert "table    outputs/results/table2.md" in filled.out
+
+
+def test_a_record_on_other_data_is_said(script, made_up, elsewhere):
+    for cell in cells(read_table("2"), {}, 3, ("best",)):
+        if cell.row == "Softmax":
+            _records.keep(made_up(cell.settings, **({} if cell.seed else {"dataset_sha256": "e" * 64})), "full")
+    said = script("reproduce", "table=2", "rows=softmax", "recipes=best", "train=false").out
+    assert "0 runs missing\n  1 runs have a record on other data, which does not count: delete it" in said
 
 
 def test_what_is_done_is_not_run_again(filled, script, trained):

@@ -240,4 +240,4 @@ def test_the_csv_has_a_line_for_rows_that_were_not_run(sheet):
 
 def test_every_line_of_the_csv_has_as_many_fields_as_its_head(table, wanted):
     text = _tables.comma_separated(table, _tables.collect(wanted, {}))
-    assert {len(line) for line in csv.reader(io.StringIO(text))} == {14}
+    assert {len(line) for line in csv.reader(io.StringIO(text))} == {15}
