@@ -15,6 +15,7 @@ class Metric(ABC):
     """A percentage over tests that a run gets right or wrong."""
 
     head: str  # above a column
+    axis = ""  # along an axis, where a reader of the picture alone would not know the head
     better: str  # lower or higher
     meaning: str  # what a reader of the table should know of the number
     tests: str  # what is tested
@@ -90,6 +91,7 @@ class Unseen(Metric):
     """What scripts/unseen.py has measured, of the same images: drawn class by class, for theirs are alike."""
 
     head, better, tests = "unseen", "higher", "classes"
+    axis = "unseen: nearest is of its class"
     meaning = (
         "Share of images of classes that the network has never seen whose nearest other image, by the cosine of the "
         "features, is of the same class, in percent"

@@ -18,7 +18,8 @@ Record = dict[str, Any]
 # Told apart by the colour-blind too; who draws more lines adds one.
 COLORS = ("0.25", "#d55e00", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#7f3b08", "#b2abd2")
 
-FAR = 1.5  # times the median of all means: worse ones are beyond the axis
+FAR = 1.5  # times the median of all means: worse errors are beyond the axis
+DODGE = 1.02  # from one line to the next, lest bars at the same value of the setting hide each other
 
 
 def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]]) -> Iterator[tuple[str, Figure]]:
@@ -34,7 +35,7 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
             for row in study["rows"]:
                 lines.setdefault(row["line"], {})[row["at"]] = numbers(runs[row["label"]], metric)
             of = "" if metric is METRICS[study["metric"]] else f"{metric.head}_"
-            yield f"over_{of}{problem}", draw_over(lines, study["over"], metric.head)
+            yield f"over_{of}{problem}", draw_over(lines, study["over"], metric.axis or metric.head, metric.better)
 
 
 def draw_traces(ways: dict[str, Record], metric: str) -> Figure:
@@ -71,25 +72,27 @@ def _plot(axes: Axes, steps: Sequence[int], values: Sequence[float | None], colo
     axes.plot([step for step, _ in there], [value for _, value in there], color=color, **look)
 
 
-def draw_over(lines: dict[str, dict[float, list[float]]], setting: str, error: str) -> Figure:
-    """{line: {value of the setting: errors in percent}}: means, standard deviations, the single runs as dots.
+def draw_over(lines: dict[str, dict[float, list[float]]], setting: str, number: str, better: str = "lower") -> Figure:
+    """{line: {value of the setting: numbers in percent}}: means, standard deviations, the single runs as dots.
 
-    Where some runs are far worse than most, the axis ends below them; a triangle at its upper edge tells their mean.
+    Where some errors are far worse than most, the axis ends below them; a triangle at its upper edge tells their mean.
     """
     figure, [[axes]] = style.panels(1, 1, 1.4 * style.COLUMN, 3.0)
     means = {label: {at: mean(runs) for at, runs in sorted(points.items()) if runs} for label, points in lines.items()}
-    top = FAR * median([value for points in means.values() for value in points.values()] or [0])
-    below = [value for points in means.values() for value in points.values() if value <= top]
-    edge = max(below, default=1) * 1.05
-    for color, (label, points) in zip(COLORS[: len(lines)], means.items(), strict=True):
+    everything = [value for points in means.values() for value in points.values()]
+    top = FAR * median(everything or [0]) if better == "lower" else max(everything, default=1)
+    lasting = [runs for points in lines.values() for runs in points.values() if runs and mean(runs) <= top]
+    edge = 1.02 * max((mean(runs) + (stdev(runs) if len(runs) > 1 else 0) for runs in lasting), default=1)
+    for line, (color, (label, points)) in enumerate(zip(COLORS[: len(lines)], means.items(), strict=True)):
         if not points:
             axes.plot([], [], color=color, marker="o", markersize=3, label=f"{label}: not run")
             continue
         runs = [lines[label][at] for at in points]
         spread = [stdev(errors) if len(errors) > 1 else nan for errors in runs]  # of one run: no bar
         inside = [value if value <= top else nan for value in points.values()]
-        axes.errorbar(list(points), inside, spread, color=color, capsize=2, marker="o", markersize=3, label=label)
-        for at, errors in zip(points, runs, strict=True):
+        beside = [at * DODGE ** (line - (len(lines) - 1) / 2) for at in points]
+        axes.errorbar(beside, inside, spread, color=color, capsize=2, marker="o", markersize=3, label=label)
+        for at, errors in zip(beside, runs, strict=True):
             axes.plot([at] * len(errors), errors, ".", color=color, markersize=3, alpha=0.5)
     beyond: dict[float, list[tuple[str, float]]] = {}  # setting: (colour, mean)
     for color, points in zip(COLORS[: len(lines)], means.values(), strict=True):
@@ -104,12 +107,12 @@ def draw_over(lines: dict[str, dict[float, list[float]]], setting: str, error: s
                 f"{value:.1f}", (at, edge), place, textcoords="offset points", color=color, fontsize=6, ha="right"
             )
     if beyond:
-        axes.set_ylim(min(below) * 0.9, edge)
-    axes.set(xscale="log", xlabel=setting, ylabel=f"{error} (%)")
+        axes.set_ylim(0.98 * min(mean(runs) - (stdev(runs) if len(runs) > 1 else 0) for runs in lasting), edge)
+    axes.set(xscale="log", xlabel=setting, ylabel=f"{number} (%)")
     axes.margins(x=0.08)
     axes.minorticks_off()
     values = sorted({at for points in lines.values() for at in points})
-    axes.set_xticks(values, labels=[f"{float(f'{value:.2g}'):g}" for value in values])
+    axes.set_xticks(values, labels=[f"{float(f'{value:.3g}'):g}" for value in values])
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)

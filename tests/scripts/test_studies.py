@@ -222,7 +222,9 @@ def test_errors_over_a_setting_are_drawn_line_by_line(drawn, results, monkeypatc
     )
     rows = [{**row, "line": "all", "at": float(at)} for at, row in enumerate(STUDY["rows"])]
     assert "ways_over_digits" in drawn({**STUDY, "rows": rows, "over": "schedule.weight_decay"}, results)
-    assert seen == [({"all": {0.0: [20.0, 22.0], 1.0: [12.0, 10.0], 2.0: []}}, "schedule.weight_decay", "test error")]
+    assert seen == [
+        ({"all": {0.0: [20.0, 22.0], 1.0: [12.0, 10.0], 2.0: []}}, "schedule.weight_decay", "test error", "lower")
+    ]
 
 
 def test_a_line_without_runs_is_said():
@@ -241,6 +243,13 @@ def test_a_way_that_is_far_worse_is_told_at_the_edge_and_does_not_flatten_the_ot
     assert [text.get_text() for text in axes.texts] == told
     assert axes.get_ylim()[1] < 5
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0.1", "0.2"]
+
+
+def test_of_a_share_that_is_found_the_highest_is_not_beyond_the_axis():
+    from scripts.figures.study import draw_over
+
+    [axes] = draw_over({"a": {0.1: [9.0]}, "b": {0.1: [3.0]}, "c": {0.1: [4.0]}}, "decay", "unseen", "higher").axes
+    assert not axes.texts and axes.get_ylim()[1] > 9
 
 
 def test_a_setting_at_which_all_runs_died_is_drawn():
