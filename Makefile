@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-slow bench tables figures report reproduce-small lint clean
+.PHONY: help setup train test test-slow bench tables studies figures report reproduce-small lint clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,10 @@ tables: $(STAMP) ## write the paper's tables and the studies' from the committed
 	@for n in 2 3 4 5; do $(BIN)/python scripts/reproduce.py table=$$n train=false | tail -n 1; done
 	@for n in 2 3 4 5; do $(BIN)/python scripts/reproduce.py table=$$n train=false profile=small | tail -n 1; done
 	@for f in configs/study/*.yaml; do $(BIN)/python scripts/reproduce.py study=$$(basename $$f .yaml) train=false | tail -n 1; done
+
+studies: $(STAMP) ## run what is missing of all studies (docs/stability.md), resumable: days on two cores
+	@set -e; for f in configs/study/*.yaml; do \
+		OMP_NUM_THREADS=1 $(BIN)/python scripts/reproduce.py study=$$(basename $$f .yaml) trainer=fast parallel=2 $(OPTIONS); done
 
 figures: $(STAMP) ## draw the figures from the committed records, without training
 	@for n in psi 4 lr_lambda 2 5 6 7 roc; do $(BIN)/python scripts/reproduce.py figure=$$n train=false | tail -n 1; done
