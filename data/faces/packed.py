@@ -10,7 +10,7 @@ import numpy as np
 
 from lsoftmax.errors import UserError
 
-from .files import listed, stem
+from .files import listed, rows_of
 
 FORMAT = 1
 AGREED = ("size", "colour", "normalisation")  # and the alignment
@@ -77,11 +77,11 @@ class PackedFaces:
 
     def rows(self, names: Sequence[str]) -> np.ndarray:
         """(K,) int64: where these names are, whatever their extensions. UserError that lists those that are not."""
-        there = {stem(name): row for row, name in enumerate(self.names)}
-        missing = [name for name in names if stem(name) not in there]
+        there = rows_of(self.names, names, self.folder)
+        missing = [name for name in names if name not in there]
         if missing:
             raise UserError(f"{len(missing)} of {len(names)} images are not in {self.folder}: {listed(missing)}")
-        return np.array([there[stem(name)] for name in names], dtype=np.int64)
+        return np.array([there[name] for name in names], dtype=np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickled map would be a copy of all images.

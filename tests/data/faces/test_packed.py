@@ -165,6 +165,13 @@ def test_a_pack_gives_what_is_in_it(pack) -> None:
     assert faces.labels.tolist() == [0, 0, 1, 2] and faces.names[2] == "b/1.jpg"
 
 
+def test_rows_of_a_pack_are_found_by_exact_names_first(pack) -> None:
+    (pack / "names.txt").write_text("a/1.jpg\na/1.png\nb/1.jpg\nc/1.jpg\n")
+    assert PackedFaces(pack).rows(["a/1.jpg", "b/1", "a/1.png"]).tolist() == [0, 2, 1]
+    with pytest.raises(UserError, match="'a/1' may be 'a/1.jpg'"):
+        PackedFaces(pack).rows(["a/1"])
+
+
 def test_a_pickled_pack_holds_no_image(pack) -> None:
     content = pickle.dumps(PackedFaces(pack))
     assert len(content) < 10_000
