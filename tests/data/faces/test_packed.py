@@ -16,6 +16,7 @@ from data.faces.copies import nearest_copy
 from data.faces.detector import Detector
 from data.faces.image_file import ImageFile
 from data.faces.overlap import FACESCRUB42, HN16, HN17, PRESUMED_LABELS, SF3, UNION19, excluded
+from data.faces.parts import Done, Journal
 from data.faces.selection import select
 from lsoftmax.errors import UserError
 
@@ -140,6 +141,18 @@ def test_rows_are_where_numpy_expects_them(tmp_path) -> None:
     file.write(3, images)
     found = np.load(tmp_path / "images.npy", mmap_mode="r")
     assert found.shape == (5, 3, 112, 96) and np.array_equal(found[3:], images) and not found[:3].any()
+
+
+def test_a_journal_without_its_images_counts_for_nothing(tmp_path) -> None:
+    file = filled(tmp_path / "images.npy", 3)
+    journal = Journal(tmp_path / "parts.jsonl", file)
+    journal.add(Done(0, "digest"))
+    journal.commit()
+    assert list(Journal(tmp_path / "parts.jsonl", file).done) == [0]
+    file.path.unlink()
+    assert not Journal(tmp_path / "parts.jsonl", file).done
+    file.create()
+    assert not Journal(tmp_path / "parts.jsonl", file).done
 
 
 # the pack
