@@ -19,6 +19,7 @@ import numpy as np
 from lsoftmax.errors import UserError
 
 from .names import is_image_name
+from .text import MAX_LINE
 
 MAX_BYTES = 2**30
 LABELS = {"1": True, "0": False, "-1": False}
@@ -105,6 +106,9 @@ def _fields(path: Path) -> tuple[list[Line], bool]:
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not lines:
         raise UserError(f"{path} is empty")
+    for number, line in lines:
+        if len(line) > MAX_LINE:
+            raise UserError(f"{path}, line {number}: {len(line):,} characters; this is no list of pairs")
     last = lines[-1][1]  # the first may be a count
     if "," in last and "\t" not in last:
         rows = [(number, [field.strip() for field in row]) for number, line in lines for row in csv.reader([line])]

@@ -93,6 +93,7 @@ def test_a_column_of_folds(pairs_of):
         ("a/1\ta/2\tsame\na/1\tb/1\t0\n", "line 1"),
         ("1.jpg,2.jpg,same\n1.jpg,3.jpg,0\n", "line 1"),
         ("a b same\na c 0\n", "line 1"),
+        ("a,b,1\n" + "x" * 140_000 + ",b,0\n", "line 2: 140,004 characters"),
         ("a,b,fold,same\na,b,x,1\n", "fold number"),
         ("a.jpg 1\nb.jpg 1\nc.jpg 0\n", "two lines make a pair, but there are 3"),
         ("a.jpg 1\nb.jpg 0\n", "line 2: label 0 after 1"),
