@@ -69,7 +69,11 @@ class PackedFaces:
     @cached_property
     def names(self) -> list[str]:
         """(N,): the name of each image in its source."""
-        text = (self.folder / "names.txt").read_text(encoding="utf-8", errors="surrogateescape")
+        path = self.folder / "names.txt"
+        try:
+            text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); prepare the set again") from None
         names = text.removesuffix("\n").split("\n")
         if len(names) != len(self):
             raise UserError(f"{self.folder}: names.txt has {len(names):,} names for {len(self):,} images")
@@ -134,6 +138,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: damaged ({error}); prepare the set again") from None
     if missing or len(sizes) != 4 or not all(type(size) is int and 0 <= size < 2**40 for size in sizes):
         raise UserError(f"{path}: damaged; prepare the set again")
+    if not isinstance(manifest["classes"], list):
+        raise UserError(f"{path}: damaged (classes is no list); prepare the set again")
+    if not isinstance(manifest["alignment"], dict) or "method" not in manifest["alignment"]:
+        raise UserError(f"{path}: damaged (alignment names no method); prepare the set again")
     if len(manifest["classes"]) != manifest["identities"]:
         raise UserError(f"{path}: {len(manifest['classes'])} classes are named of {manifest['identities']}")
     return dict(manifest)
