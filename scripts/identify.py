@@ -213,7 +213,7 @@ def _report(found: "list[Identification]") -> str:
     for result in found:
         rates = [f"rank-{k} {100 * rate:.3f} %" for k, rate in result.rank.items()]
         for limit, (tar, realised) in result.tar_at_far.items():
-            note = "" if realised else " (none accepted: too few distractors)"
+            note = "" if realised else " (no impostor accepted: too few distractors, or they tie)"
             rates.append(f"TAR {100 * tar:.3f} % at FAR {limit:g}{note}")
         ties = f", {result.ties:,} trials tied" if result.ties else ""
         lines.append(f"{result.distractors:>9,} distractors: {', '.join(rates)}{ties}")

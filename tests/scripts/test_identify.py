@@ -77,6 +77,7 @@ def test_tied_trials_are_told(script, tmp_path):
     np.save(tmp_path / "d.npy", np.ones((20, 3), np.float32))
     said = script("identify", f"probes={tmp_path / 'p.npz'}", f"distractors={tmp_path / 'd.npy'}")
     assert "rank-1 0.000 %" in said.out and "4 trials tied" in said.out
+    assert "no impostor accepted: too few distractors, or they tie" in said.out
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_pairs_sorted_by_kind_are_dealt_and_it_says_so(script, stored, tmp_path)
     np.save(tmp_path / "sorted.npy", values)
     (tmp_path / "pairs.csv").write_text("".join(f"a{k},b{k},{int(k < 20)}\n" for k in range(40)))
     said = script("verify", f"embeddings={tmp_path / 'sorted.npy'}", f"pairs={tmp_path / 'pairs.csv'}", "folds=4")
-    assert said.code == 0 and "warning: matched and mismatched pairs are not mixed" in said.err
+    assert said.code == 0 and "warning: a contiguous fold is not 40 to 60 % matched" in said.err
     assert "over 4 folds" in said.out
 
 
