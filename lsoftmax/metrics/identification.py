@@ -24,7 +24,7 @@ class Identification:
     rank: {k: share of trials in which fewer than k distractors score as high as the mate}.
     cmc: (distractors + 1,) float64, the rank-k rate for k = 1, 2, ...
     tar_at_far: {limit: (TAR, realised FAR)}; genuine pairs are those of one identity's probes, impostors are all probes
-        with all distractors. A realised FAR of 0 means that the limit lies below 1 / impostors, or that the highest impostors tie.
+        with all distractors. A realised FAR of 0: the limit is below 1 / impostors, or the highest impostors tie.
     roc: (2, U) float64, points of the curve of FAR and TAR from FAR 0 to the largest of these limits.
     trials: ordered pairs (mate, probe) of one identity; ties: trials in which a distractor scores what the mate does.
     """
