@@ -32,8 +32,8 @@ def refuse(rest: Sequence[str], own: Sequence[str]) -> None:
 def whole(own: dict[str, str], key: str, default: int) -> int:
     """The option as an integer >= 1."""
     value = own.get(key, str(default))
-    if not value.isdecimal() or int(value) < 1:
-        raise ConfigError(f"{key} must be an integer >= 1, got {value!r}")
+    if not value.isdecimal() or len(value) > 18 or int(value) < 1:  # Python refuses numbers of thousands of digits
+        raise ConfigError(f"{key} must be an integer >= 1, got {value[:80]!r}")
     return int(value)
 
 

@@ -126,11 +126,24 @@ def _data(dataset: Any) -> str:
 
 
 def _numbers(result: Mapping[str, Any]) -> str:
-    rows = [(called, result[key]) for key, called in NUMBERS.items() if result.get(key) is not None]
+    rows = [(called, result[key]) for key, called in NUMBERS.items() if isinstance(result.get(key), int | float)]
+    rows += _verified(result)
     if not rows:
         return "None: the run's result.json was not there."
     lines = [f"| {called} | {_number(value)} |" for called, value in rows]
     return "\n".join(["From the run's result.json.", "", "| | |", "|---|---:|", *lines])
+
+
+def _verified(result: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """What the faces of people unseen were verified at; a damaged entry is left out."""
+    found = result.get("verification")
+    rows = []
+    for name, numbers in found.items() if isinstance(found, dict) else ():
+        for key, called in {"accuracy": "accuracy (%)", "eer": "equal error rate (%)"}.items():
+            value = numbers.get(key) if isinstance(numbers, dict) else None
+            if isinstance(value, int | float):
+                rows.append((f"verification on {name}: {called}", 100.0 * value))
+    return rows
 
 
 def _number(value: float) -> str:

@@ -1,6 +1,6 @@
 """Where the pairs of scripts/verify.py and their embeddings come from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,7 +100,6 @@ def _images(own: dict[str, str], names: list[str]) -> _Images:
 
 def _stored(own: dict[str, str]) -> Source:
     from data.faces.features import read_features
-    from data.faces.files import stem
     from data.faces.pairs import read_pairs
 
     pairs = read_pairs(own["pairs"])
@@ -108,9 +107,8 @@ def _stored(own: dict[str, str]) -> Source:
     stored = read_features(own["embeddings"])
     values = _tensor(stored.values)
     if stored.names is not None:
-        rows = {stem(name): row for row, name in enumerate(stored.names)}
         wanted = pairs.names() + (tune.names() if tune else [])
-        rows = _rows(rows, wanted, own["embeddings"])
+        rows = _rows(stored.names, wanted, own["embeddings"])
         source = _of_pairs(pairs, tune, values, rows, _title(own))
     else:
         if tune is not None:
@@ -170,15 +168,16 @@ def _with_pictures(source: Source, pairs: "Pairs", own: dict[str, str]) -> Sourc
     return source
 
 
-def _rows(rows: dict[str, int], wanted: list[str], path: str) -> dict[str, int]:
+def _rows(names: Sequence[str], wanted: list[str], path: str) -> dict[str, int]:
     """The row of each wanted name, whatever its extension. UserError that lists those without an embedding."""
-    from data.faces.files import listed, stem
+    from data.faces.files import listed, rows_of
     from lsoftmax.errors import UserError
 
-    missing = [name for name in dict.fromkeys(wanted) if stem(name) not in rows]
+    rows = rows_of(names, wanted, path)
+    missing = [name for name in dict.fromkeys(wanted) if name not in rows]
     if missing:
         raise UserError(f"{path} has no embeddings for {len(missing)} images of the pairs: {listed(missing)}")
-    return {name: rows[stem(name)] for name in wanted}
+    return rows
 
 
 def _embedder(own: dict[str, str], overrides: list[str], made: dict[str, Any] | None = None) -> "Embedder":

@@ -122,9 +122,10 @@ def _by_class(numbers: dict[str, Any]) -> list[str]:
 def _compared(run: Path, error: float) -> str:
     try:
         recorded = json.loads((run / "result.json").read_text())["test_error"]
-    except (OSError, ValueError, KeyError):
+        known = f"result.json says {recorded:.2f} %"
+    except (OSError, ValueError, KeyError, TypeError):
         return "there is no result.json to compare with"
-    return "as in result.json" if recorded == error else f"result.json says {recorded:.2f} %"
+    return "as in result.json" if recorded == error else known
 
 
 if __name__ == "__main__":

@@ -87,6 +87,9 @@ class _Sets:
 
         order = np.arange(len(clean)) if self.order is None else self.order
         left = clean[order].cumsum()
+        for stop in self.stops:
+            if left[stop - 1] == 0:
+                print(f"note: all of the first {stop:,} distractors are noise; there is no set of that size without it")
         return _Sets(order[clean[order]], tuple(int(left[stop - 1]) for stop in self.stops))
 
 
@@ -132,14 +135,11 @@ def _features(own: dict[str, str], key: str, listing: str) -> "Features":
 
 
 def _ids(own: dict[str, str], probes: "Features") -> tuple[str, ...]:
+    from data.faces.features import read_names
     from lsoftmax.errors import UserError
 
     if "ids" in own:
-        try:
-            ids = tuple(Path(own["ids"]).expanduser().read_text().split("\n"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read ids={own['ids']} ({error})") from error
-        ids = tuple(line.strip() for line in ids if line.strip())
+        ids = tuple(read_names(own["ids"]))
         if len(ids) != len(probes):
             raise UserError(f"ids={own['ids']} has {len(ids)} lines for {len(probes)} probes")
         return ids
@@ -164,6 +164,8 @@ def _measure(
     from lsoftmax.errors import UserError
 
     stops = [stop for stop in sets.stops if stop]
+    if not stops:
+        raise UserError(f"sizes={own['sizes']}: no distractor is left in any of them without noise={own['noise']}")
     with tqdm(total=max(stops), unit="distractor", disable=not sys.stderr.isatty()) as bar:
         try:
             found = metrics.identify(
@@ -188,7 +190,22 @@ class _Shuffled:
         self.shape = (len(features) if rows is None else len(rows), features.values.shape[1])
 
     def __getitem__(self, where: slice) -> object:
-        return self._values[where if self._rows is None else self._rows[where]]
+        if self._rows is None:
+            return self._values[where]
+        rows = self._rows[where]
+        block = self._values[rows]
+        _check_rows(block, rows)  # here, where the row is known: identify counts in the shuffled order
+        return block
+
+
+def _check_rows(values: "np.ndarray", rows: "np.ndarray") -> None:
+    import numpy as np
+
+    finite, there = np.isfinite(values).all(axis=1), values.any(axis=1)
+    if not (finite & there).all():
+        bad = int(np.argmin(finite & there))
+        what = "is all zero" if finite[bad] else "is not finite"
+        raise ValueError(f"row {rows[bad]} of distractors {what}: it has no direction to compare")
 
 
 def _report(found: "list[Identification]") -> str:
@@ -196,7 +213,7 @@ def _report(found: "list[Identification]") -> str:
     for result in found:
         rates = [f"rank-{k} {100 * rate:.3f} %" for k, rate in result.rank.items()]
         for limit, (tar, realised) in result.tar_at_far.items():
-            note = "" if realised else " (none accepted: too few distractors)"
+            note = "" if realised else " (no impostor accepted: too few distractors, or they tie)"
             rates.append(f"TAR {100 * tar:.3f} % at FAR {limit:g}{note}")
         ties = f", {result.ties:,} trials tied" if result.ties else ""
         lines.append(f"{result.distractors:>9,} distractors: {', '.join(rates)}{ties}")

@@ -82,7 +82,7 @@ def _verify(source: "_pair_source.Source", options: _Options) -> "Verification":
     if folds is None:
         folds, dealt = deal_folds(source.same.numpy(), options.folds)
         if dealt:
-            source.remarks.append("matched and mismatched pairs are not mixed: folds dealt from both in their order")
+            source.remarks.append("a contiguous fold is not 40 to 60 % matched: folds dealt from both kinds")
     return verify_embeddings(
         left, right, source.same, folds=folds, center=options.center, pca=options.pca, far=options.far
     )

@@ -30,15 +30,15 @@ class Detector:
         """(5, 2): of several faces the one nearest to the middle of the image; None if there is none."""
         try:
             found = self._resolved()(image)
+            faces = np.asarray([] if found is None else found, dtype=np.float64)
         except UserError:
             raise
         except Exception as error:
             raise UserError(
                 f"detector={self.module}:{self.function} failed: {type(error).__name__}: {error}"
             ) from error
-        if found is None or len(found) == 0:
+        if faces.size == 0:
             return None
-        faces = np.asarray(found, dtype=np.float64)
         if faces.ndim == 2:
             faces = faces[None]
         if faces.shape[1:] != (5, 2):
@@ -53,8 +53,9 @@ class Detector:
                 sys.path.append("")
             try:
                 self._call = getattr(importlib.import_module(self.module), self.function)
-            except (ImportError, AttributeError) as error:
-                raise UserError(f"detector={self.module}:{self.function}: {error}") from None
+            except Exception as error:  # an import runs the module
+                reason = " ".join(str(error).split())
+                raise UserError(f"detector={self.module}:{self.function}: {type(error).__name__}: {reason}") from None
             if not callable(self._call):
                 raise UserError(f"detector={self.module}:{self.function} is no function")
         return self._call

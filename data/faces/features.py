@@ -9,7 +9,6 @@
 
 import json
 import struct
-import zipfile
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,16 +55,32 @@ def read_features(path: str | Path) -> Features:
         if not files:
             raise UserError(f"there are no *.bin features in {path}")
         return _of_files(path, files)
+    if path.suffix not in (".npy", ".npz"):
+        raise UserError(f"{path}: features are a .npy or .npz file, or a folder of OpenCV matrices (.bin)")
+    found = _load(path)
+    if isinstance(found, np.ndarray):
+        return Features(_checked(path, found, rows=False))
+    return _of_arrays(path, found)
+
+
+def _load(path: Path) -> np.ndarray | dict[str, Any]:
+    """The array of a .npy file, memory-mapped, or those of a .npz file."""
     try:
-        if path.suffix == ".npy":
-            return Features(_checked(path, np.load(path, mmap_mode="r", allow_pickle=False), rows=False))
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                return _of_arrays(path, {name: arrays[name] for name in arrays.files})
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        found = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
+        if isinstance(found, np.ndarray) and path.suffix == ".npy":
+            return found
+        if not isinstance(found, np.ndarray) and path.suffix == ".npz":
+            with found:
+                arrays = {name: found[name] for name in found.files}
+            for name, array in arrays.items():
+                if not isinstance(array, np.ndarray):
+                    raise ValueError(f"{name} is no array")
+            return arrays
+    except Exception as error:  # numpy raises whatever a damaged header or archive leads to
         reason = "it does not exist" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
         raise UserError(f"cannot read features from {path}: {reason}") from error
-    raise UserError(f"{path}: features are a .npy or .npz file, or a folder of OpenCV matrices (.bin)")
+    other = ".npz" if path.suffix == ".npy" else ".npy"
+    raise UserError(f"cannot read features from {path}: by its content it is a {other} file; rename it")
 
 
 def read_listed(folder: str | Path, listing: str | Path, suffix: str) -> Features:
@@ -109,6 +124,8 @@ def read_matrix(path: Path) -> np.ndarray:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read the feature {path} ({error.strerror})") from error
+    except ValueError as error:  # a list may name what no file can be called
+        raise UserError(f"cannot read the feature {str(path)!r} ({error})") from error
     if len(content) < 16:
         raise UserError(f"{path} is no feature: {len(content)} bytes, its head alone takes 16")
     rows, columns, step, kind = struct.unpack("<4i", content[:16])
@@ -175,6 +192,10 @@ def _column(path: Path, arrays: dict[str, Any], key: str, values: np.ndarray) ->
 def _checked(path: Path, values: np.ndarray, rows: bool = True) -> np.ndarray:
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind != "f":
         raise UserError(f"{path}: wanted (N, D) floats, found {values.dtype} {values.shape}")
+    if values.dtype.itemsize > 8:
+        raise UserError(f"{path}: {values.dtype} is wider than torch's floats; save it as float64")
+    if not values.dtype.isnative:
+        values = values.astype(values.dtype.newbyteorder("="))
     if rows:
         finite, there = np.isfinite(values).all(axis=1), values.any(axis=1)
         if not (finite & there).all():

@@ -1,7 +1,8 @@
 """From the names in a list to files under a folder, never to files elsewhere."""
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from lsoftmax.errors import UserError
@@ -33,8 +34,28 @@ def find_images(root: str | Path, names: Sequence[str]) -> list[Path]:
 
 def stem(name: str) -> str:
     """The name as lists and feature files agree on it: forward slashes, no image extension, no leading dot."""
-    path = PurePosixPath(name.replace("\\", "/"))
+    path = _posix(name)
     return str(path.with_suffix("") if path.suffix.lower() in EXTENSIONS else path)
+
+
+def rows_of(names: Sequence[str], wanted: Iterable[str], where: str | Path) -> dict[str, int]:
+    """The row in `names` of each wanted name that is there: as written, else the one that differs by its extension.
+
+    UserError where several rows could be meant: which is taken decides what is measured.
+    """
+    exact, stems = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
+    for row, name in enumerate(names):
+        exact[str(_posix(name))].append(row)
+        stems[stem(name)].append(row)
+    found = {}
+    for name in wanted:
+        rows = exact.get(str(_posix(name))) or stems.get(stem(name)) or []
+        if len(rows) > 1:
+            one, other = (f"{names[row]!r} (row {row})" for row in rows[:2])
+            raise UserError(f"{where}: {name!r} may be {one} or {other}; name each image once, and with its extension")
+        if rows:
+            found[name] = rows[0]
+    return found
 
 
 def listed(names: Sequence[str]) -> str:
@@ -42,8 +63,12 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
+def _posix(name: str) -> PurePosixPath:
+    return PurePosixPath(name.replace("\\", "/"))
+
+
 def _find(root: Path, name: str) -> Path | None:
-    relative = PurePosixPath(name.replace("\\", "/"))
+    relative = _posix(name)
     if relative.is_absolute() or re.match(r"[A-Za-z]:", name):
         relative = PurePosixPath(*relative.parts[-2:])
     if ".." in relative.parts or "\0" in name:

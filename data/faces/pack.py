@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lsoftmax.engine.files import write_atomically, write_json, write_text
+from lsoftmax.engine.files import write_atomically, write_json
 from lsoftmax.errors import UserError
 
 from .catalogue import Catalogue, digest
@@ -99,7 +99,7 @@ class Packing:
         corrupt = [entry for done in parts for entry in done.corrupt]
         if len(corrupt) > self.max_corrupt * len(self.names):
             path = self.place.folder / "corrupt.tsv"
-            write_text(path, "".join(f"{self.names[row]}\t{reason}\n" for row, reason in corrupt))
+            _write_lines(path, [f"{_one_line(self.names[row])}\t{_one_line(reason)}" for row, reason in corrupt])
             examples = "; ".join(f"{self.names[row]}: {reason}" for row, reason in corrupt[:3])
             raise UserError(
                 f"{len(corrupt):,} of {len(self.names):,} images are corrupt, more than max_corrupt="

@@ -10,7 +10,7 @@ import numpy as np
 
 from lsoftmax.errors import UserError
 
-from .files import listed, stem
+from .files import listed, rows_of
 
 FORMAT = 1
 AGREED = ("size", "colour", "normalisation")  # and the alignment
@@ -69,7 +69,11 @@ class PackedFaces:
     @cached_property
     def names(self) -> list[str]:
         """(N,): the name of each image in its source."""
-        text = (self.folder / "names.txt").read_text(encoding="utf-8", errors="surrogateescape")
+        path = self.folder / "names.txt"
+        try:
+            text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); prepare the set again") from None
         names = text.removesuffix("\n").split("\n")
         if len(names) != len(self):
             raise UserError(f"{self.folder}: names.txt has {len(names):,} names for {len(self):,} images")
@@ -77,11 +81,11 @@ class PackedFaces:
 
     def rows(self, names: Sequence[str]) -> np.ndarray:
         """(K,) int64: where these names are, whatever their extensions. UserError that lists those that are not."""
-        there = {stem(name): row for row, name in enumerate(self.names)}
-        missing = [name for name in names if stem(name) not in there]
+        there = rows_of(self.names, names, self.folder)
+        missing = [name for name in names if name not in there]
         if missing:
             raise UserError(f"{len(missing)} of {len(names)} images are not in {self.folder}: {listed(missing)}")
-        return np.array([there[stem(name)] for name in names], dtype=np.int64)
+        return np.array([there[name] for name in names], dtype=np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickled map would be a copy of all images.
@@ -134,6 +138,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: damaged ({error}); prepare the set again") from None
     if missing or len(sizes) != 4 or not all(type(size) is int and 0 <= size < 2**40 for size in sizes):
         raise UserError(f"{path}: damaged; prepare the set again")
+    if not isinstance(manifest["classes"], list):
+        raise UserError(f"{path}: damaged (classes is no list); prepare the set again")
+    if not isinstance(manifest["alignment"], dict) or "method" not in manifest["alignment"]:
+        raise UserError(f"{path}: damaged (alignment names no method); prepare the set again")
     if len(manifest["classes"]) != manifest["identities"]:
         raise UserError(f"{path}: {len(manifest['classes'])} classes are named of {manifest['identities']}")
     return dict(manifest)

@@ -6,7 +6,7 @@
 | paths | `path path label` or `label path path` | three fields, one of them a number |
 | lines | `path label`, two lines a pair | two fields |
 
-Fields are separated by commas (csv, with or without a header; a column `fold` is heeded), tabs or blanks.
+Fields are separated by commas or tabs (with or without a header; a column `fold` is heeded), or by blanks.
 """
 
 import csv
@@ -17,6 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from lsoftmax.errors import UserError
+
+from .names import is_image_name
+from .text import MAX_LINE
 
 MAX_BYTES = 2**30
 LABELS = {"1": True, "0": False, "-1": False}
@@ -47,7 +50,7 @@ class Pairs:
 def read_pairs(path: str | Path) -> Pairs:
     """The pairs of the file, in its order. UserError that names the line for whatever is none of the forms above."""
     path = Path(path).expanduser()
-    lines = _fields(path)
+    lines, has_columns = _fields(path)
     counts = [int(field) for field in lines[0][1]] if all(map(_is_count, lines[0][1])) else []
     if counts and len(counts) <= 2:
         lines = lines[1:]
@@ -62,7 +65,7 @@ def read_pairs(path: str | Path) -> Pairs:
     elif _is_lfw(first):
         pairs = _lfw(path, lines)
     else:
-        pairs = _paths(path, lines)
+        pairs = _paths(path, lines, has_columns)
     if len(counts) == 2:
         return _with_folds(path, pairs, *counts)
     if counts and len(pairs) != 2 * counts[0]:
@@ -90,8 +93,8 @@ def deal_folds(same: np.ndarray, folds: int = 10) -> tuple[np.ndarray, bool]:
     return ids, True
 
 
-def _fields(path: Path) -> list[Line]:
-    """The fields of every line that is not blank."""
+def _fields(path: Path) -> tuple[list[Line], bool]:
+    """The fields of every line that is not blank, and whether commas or tabs part them."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path}: over {MAX_BYTES:,} bytes is no list of pairs")
@@ -103,11 +106,15 @@ def _fields(path: Path) -> list[Line]:
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not lines:
         raise UserError(f"{path} is empty")
+    for number, line in lines:
+        if len(line) > MAX_LINE:
+            raise UserError(f"{path}, line {number}: {len(line):,} characters; this is no list of pairs")
     last = lines[-1][1]  # the first may be a count
     if "," in last and "\t" not in last:
-        return [(number, [field.strip() for field in row]) for number, line in lines for row in csv.reader([line])]
+        rows = [(number, [field.strip() for field in row]) for number, line in lines for row in csv.reader([line])]
+        return rows, True
     separator = "\t" if last.count("\t") else None
-    return [(number, [field.strip() for field in line.split(separator)]) for number, line in lines]
+    return [(number, [field.strip() for field in line.split(separator)]) for number, line in lines], bool(separator)
 
 
 def _lfw(path: Path, lines: list[Line]) -> Pairs:
@@ -122,10 +129,14 @@ def _lfw(path: Path, lines: list[Line]) -> Pairs:
     return Pairs(tuple(left), tuple(right), np.array(same))
 
 
-def _paths(path: Path, lines: list[Line]) -> Pairs:
-    header = [field.lower() for field in lines[0][1]]
+def _paths(path: Path, lines: list[Line], has_columns: bool) -> Pairs:
+    number, first = lines[0]
+    header = [field.lower() for field in first]
     fold_column = header.index("fold") if "fold" in header else None
     if not any(_is_number(field) for field in header):
+        # A pair whose label cannot be read looks like a header too: it must not be dropped for one.
+        if not has_columns or any("/" in field or "\\" in field or is_image_name(field) for field in header):
+            raise _bad(path, number, first, "path path label or label path path, with label 1 (same) or 0")
         lines = lines[1:]
     if not lines:
         raise UserError(f"{path}: there are no pairs in it")

@@ -181,6 +181,9 @@ class Journal:
         """What is written whole; half a line at the end is cut off."""
         if not self._path.exists():
             return []
+        if not self._target.path.exists():  # of what it tells nothing is left
+            self._path.unlink()
+            return []
         content = self._path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):

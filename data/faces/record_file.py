@@ -12,7 +12,7 @@ import numpy as np
 from lsoftmax.errors import UserError
 
 from .positional import PositionalFile
-from .recordio import WHOLE, Part, RecordError, parts_of, payload_of, scan
+from .recordio import WHOLE, Part, RecordError, next_record, parts_of, payload_of, scan
 
 HEADER = struct.Struct("<IfQQ")  # flag, label, id, id2 (mxnet, image_recordio.h)
 MAX_LABELS = 1024
@@ -133,4 +133,8 @@ def _read_index(path: Path, file: PositionalFile) -> tuple[np.ndarray, str]:
             parts_of(file, int(offset))
         except RecordError as error:
             return none, f"is of another file, or this one is damaged ({error})"
+    # A shortened index: the header record, which says how many images there are, is written last and missing too.
+    end = parts_of(file, int(offsets[-1]))[-1].end
+    if next_record(file, 0) < offsets[0] or next_record(file, end) < file.size:
+        return none, f"leaves out what lies before byte {offsets[0]:,} or from byte {end:,} on"
     return offsets, ""

@@ -42,8 +42,9 @@ def from_records(path: Path, list_path: str | Path | None, *, repair: bool) -> C
     if len(values) > MAX_CLASSES:
         raise UserError(f"{path}: {len(values):,} classes")
     classes, has_ids = [str(value) for value in values.tolist()], False
-    list_path = Path(list_path) if list_path is not None else path.with_suffix(".lst")
-    if list_path.is_file():
+    named = list_path is not None
+    list_path = Path(list_path).expanduser() if list_path is not None else path.with_suffix(".lst")
+    if named or list_path.is_file():  # read_list says it of one that is not there
         ids = _ids(list_path, values)
         has_ids = ids is not None
         classes = ids or classes

@@ -74,7 +74,7 @@ def scan(file: PositionalFile, note: Callable[[str], None], *, repair: bool = Fa
         try:
             parts = parts_of(file, offset)
         except RecordError as error:
-            if isinstance(error, CutRecord) and _next_record(file, offset + 4) == file.size:
+            if isinstance(error, CutRecord) and next_record(file, offset + 4) == file.size:
                 note(f"{error}; the file ends inside this last record, which is left out")
                 return
             if _is_zero(file, offset):
@@ -82,7 +82,7 @@ def scan(file: PositionalFile, note: Callable[[str], None], *, repair: bool = Fa
                 return
             if not repair:
                 raise UserError(f"{error}; repair=true skips what is damaged") from None
-            following = _next_record(file, offset + 4)
+            following = next_record(file, offset + 4)
             skipped += following - offset
             offset = following
             continue
@@ -116,7 +116,7 @@ def _is_zero(file: PositionalFile, offset: int) -> bool:
     return True
 
 
-def _next_record(file: PositionalFile, offset: int) -> int:
+def next_record(file: PositionalFile, offset: int) -> int:
     """The next multiple of 4 where a whole record begins; the file's end if there is none."""
     offset += -offset % 4
     while chunk := file.read(CHUNK + 4, offset):

@@ -6,6 +6,7 @@ from pathlib import Path
 from lsoftmax.errors import UserError
 
 MAX_BYTES = 2**30
+MAX_LINE = 131_072  # characters: what the csv module takes as one field
 SNIFFED = 100
 
 
@@ -26,6 +27,8 @@ def lines_of(text: str, path: str | Path) -> list[str]:
     for number, line in enumerate(lines, start=1):
         if "\0" in line:
             raise UserError(f"{path}, line {number}: a zero byte; this is no list")
+        if len(line) > MAX_LINE:
+            raise UserError(f"{path}, line {number}: {len(line):,} characters; this is no list")
     return lines
 
 

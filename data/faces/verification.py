@@ -43,7 +43,7 @@ def read_test_pairs(root: Path, name: str, training: dict[str, Any]) -> tuple[Pa
         raise UserError(f"dataset.verify={name}: {error}") from None
     if folds is None:
         folds, dealt = deal_folds(same)
-        notes += [f"{name}: matched and mismatched pairs are not mixed: folds dealt from both"] if dealt else []
+        notes += [f"{name}: a contiguous fold is not 40 to 60 % matched: folds dealt from both kinds"] if dealt else []
     columns = (torch.from_numpy(left), torch.from_numpy(right), torch.from_numpy(same))
     return PairSet(name, images, *columns, folds=torch.from_numpy(folds)), notes
 

@@ -20,14 +20,19 @@ class Workplace:
     """
 
     def __init__(self, out: Path, plan: dict[str, Any]) -> None:
+        if not out.name:
+            raise UserError(f"out={out}: name a new folder for the pack")
         self.out = out
         self.folder = out.with_name(out.name + ".part")
         self._plan = plan
 
     def finished(self) -> bool:
         """Whether OUT is there, made by this plan. UserError if it is something else."""
-        if not self.out.exists():
-            return False
+        try:
+            if not self.out.exists():
+                return False
+        except OSError as error:  # no name that a folder can have
+            raise cannot_write(self.out, error) from None
         try:
             there = json.loads((self.out / "manifest.json").read_text())["plan"]
         except (OSError, ValueError, KeyError, TypeError):

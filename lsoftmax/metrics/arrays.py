@@ -13,6 +13,12 @@ def as_tensor(values: Array) -> Tensor:
     """The values as a tensor. Whatever is no tensor is copied: a read-only array would make torch warn."""
     if isinstance(values, Tensor):
         return values.detach()
+    dtype = getattr(values, "dtype", None)
+    if getattr(dtype, "kind", "") == "f" and dtype is not None:
+        if dtype.itemsize > 8:
+            raise ValueError(f"{dtype} is wider than torch's floats: give float64")
+        if not dtype.isnative:  # torch takes the machine's byte order alone
+            values = values.astype(dtype.newbyteorder("="))
     tensor = torch.tensor(values)
     if tensor.is_floating_point() and not hasattr(values, "dtype"):
         return torch.tensor(values, dtype=torch.float64)  # Python's numbers are doubles; torch would take float32

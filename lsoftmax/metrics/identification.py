@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lsoftmax.metrics.arrays import Array, as_tensor, check_norms, embeddings
-from lsoftmax.metrics.ranks import CHUNK, SORTED, MateRanks, Mates
+from lsoftmax.metrics.ranks import CHUNK, SORTED, MateRanks, Mates, tie
 from lsoftmax.metrics.roc import TarAtFar, allowed, ends_of_groups
 from lsoftmax.metrics.topk import RunningTop
 
@@ -24,7 +24,7 @@ class Identification:
     rank: {k: share of trials in which fewer than k distractors score as high as the mate}.
     cmc: (distractors + 1,) float64, the rank-k rate for k = 1, 2, ...
     tar_at_far: {limit: (TAR, realised FAR)}; genuine pairs are those of one identity's probes, impostors are all probes
-        with all distractors. A realised FAR of 0 means that the limit lies below 1 / impostors.
+        with all distractors. A realised FAR of 0: the limit is below 1 / impostors, or the highest impostors tie.
     roc: (2, U) float64, points of the curve of FAR and TAR from FAR 0 to the largest of these limits.
     trials: ordered pairs (mate, probe) of one identity; ties: trials in which a distractor scores what the mate does.
     """
@@ -192,11 +192,12 @@ def _curve(mates: Mates, largest: Tensor, impostors: int, always: Sequence[int])
     """
     if len(largest) == 0:
         return torch.empty(2, 0, dtype=torch.float64)
-    # The first of each run of equal scores: as many impostors score higher as come before it.
-    accepted = torch.cat([ends_of_groups(largest).new_zeros(1), ends_of_groups(largest)[:-1] + 1])
+    # Thresholds are the distinct scores; what ties with one is rejected, of impostors as of mates.
+    thresholds = largest[ends_of_groups(largest)]
+    accepted = torch.searchsorted(-largest, -(thresholds + tie(largest.dtype)))
     most = int(accepted[-1])
     wanted = torch.tensor(sorted({*always, 0, most, *(round(most ** (k / POINTS)) for k in range(POINTS + 1))}))
     at = torch.searchsorted(accepted, wanted.to(accepted), right=True).sub(1)
     at = at[ends_of_groups(at)]  # each point once
     far = accepted[at].double() / impostors
-    return torch.stack([far, mates.shares_above(largest[accepted[at]])]).cpu()
+    return torch.stack([far, mates.shares_above(thresholds[at])]).cpu()

@@ -11,7 +11,8 @@ from torch import Tensor
 class TarAtFar(NamedTuple):
     """Share of genuine pairs accepted at the lowest threshold that keeps FAR within its limit, and the FAR there.
 
-    A realised FAR of 0 says that the limit lies below 1 / impostors: no smaller FAR can be told apart with these pairs.
+    A realised FAR of 0 says that no impostor is accepted: the limit lies below 1 / impostors, and no smaller FAR can be
+    told apart with these pairs, or the highest impostor scores tie.
     """
 
     tar: float

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from lsoftmax.metrics.ranks import tie
+
 LIMIT = 1 << 22  # numbers kept: with room to collect and to select, 200 MB
 
 
@@ -28,14 +30,17 @@ class RunningTop:
             self._compact()
 
     def threshold(self, count: int) -> tuple[float, int]:
-        """The (count + 1)-th largest value, count < kept, and how many lie above it; -inf if there are none so many."""
+        """The (count + 1)-th largest value, count < kept, and how many lie above it, ties (ranks.tie) not counted.
+
+        -inf if there are none so many.
+        """
         self._compact()
         values = self._parts[0]
         if count >= len(values):
             return -torch.inf, len(values)
         top = values.topk(count + 1, sorted=False).values
         threshold = top.min()
-        return float(threshold), int((top > threshold).sum())
+        return float(threshold), int((top > float(threshold) + tie(top.dtype)).sum())
 
     def sorted(self) -> Tensor:
         """(<= kept,) the largest values, descending."""

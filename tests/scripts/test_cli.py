@@ -6,7 +6,15 @@ import sys
 
 import pytest
 
+from configs.errors import ConfigError
 from configs.settings import ROOT
+from scripts._cli import whole
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x", "9" * 5000])
+def test_what_is_no_count_is_one_line(value):
+    with pytest.raises(ConfigError, match="seeds must be an integer >= 1"):
+        whole({"seeds": value}, "seeds", 1)
 
 
 def without_reader(*command):

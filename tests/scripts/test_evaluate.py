@@ -26,6 +26,13 @@ def test_it_says_so_if_the_result_differs(script, finished, result, tmp_path):
     assert "result.json says 12.50 %" in script("evaluate", f"run={run}").out
 
 
+@pytest.mark.parametrize("content", ["[]", '{"test_error": "low"}', '{"test_error": null}'])
+def test_a_result_that_is_none_is_not_compared_with(script, finished, tmp_path, content):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "result.json").write_text(content)
+    assert "there is no result.json to compare with" in script("evaluate", f"run={run}").out
+
+
 @pytest.fixture
 def numbers(script, finished, tmp_path):
     assert script("evaluate", f"run={finished}", f"out={tmp_path / 'numbers.json'}").code == 0

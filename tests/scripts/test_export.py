@@ -224,6 +224,15 @@ def test_a_run_that_has_not_ended_is_one_line(script, finished, tmp_path):
     assert said.code == 2 and "has no weights" in said.err and said.err.count("\n") == 1
 
 
+def test_the_card_says_what_faces_were_verified_at_and_leaves_out_what_is_no_number():
+    from scripts._model_card import _numbers
+
+    found = {"lfw": {"accuracy": 0.985, "eer": "low"}, "cfp_fp": None}
+    text = _numbers({"test_error": "low", "val_error": None, "steps": 20, "verification": found})
+    assert "| verification on lfw: accuracy (%) | 98.5 |" in text and "| training steps | 20 |" in text
+    assert "low" not in text and "eer" not in text and "cfp_fp" not in text
+
+
 @pytest.mark.parametrize("content", ["{", "[]"])
 def test_a_damaged_result_is_one_line(script, run_of, tmp_path, content):
     run = run_of(SHAPE, IMAGE_MEAN, *NARROW)

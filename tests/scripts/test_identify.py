@@ -65,11 +65,19 @@ def test_identities_in_a_text_file(script, files, tmp_path):
     assert said.code == 2 and "does not say who the probes are" in said.err and said.err.count("\n") == 1
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_identity(script, files, tmp_path):
+    np.save(tmp_path / "p.npy", PROBES)
+    (tmp_path / "ids.txt").write_text("".join(f"person {k}\n" for k in IDS), encoding="utf-8-sig")
+    said = script("identify", f"probes={tmp_path / 'p.npy'}", files[1], f"ids={tmp_path / 'ids.txt'}")
+    assert said.out == script("identify", *files).out
+
+
 def test_tied_trials_are_told(script, tmp_path):
     np.savez(tmp_path / "p.npz", embeddings=np.ones((4, 3), np.float32), ids=[0, 0, 1, 1])
     np.save(tmp_path / "d.npy", np.ones((20, 3), np.float32))
     said = script("identify", f"probes={tmp_path / 'p.npz'}", f"distractors={tmp_path / 'd.npy'}")
     assert "rank-1 0.000 %" in said.out and "4 trials tied" in said.out
+    assert "no impostor accepted: too few distractors, or they tie" in said.out
 
 
 @pytest.mark.parametrize(
@@ -101,6 +109,7 @@ def test_a_row_without_direction_is_one_line_that_names_the_files(script, files,
     np.save(tmp_path / "distractors.npy", broken)
     said = script("identify", *files)
     assert said.code == 2 and "row 70 of distractors is all zero" in said.err and "distractors.npy" in said.err
+    assert "row 70 of distractors is all zero" in script("identify", *files, "sizes=10,90").err  # shuffled
 
 
 def test_help_says_what_it_is_for(script):
@@ -174,6 +183,15 @@ def test_a_shuffled_set_without_noise_is_the_same_set_without_it(script, named, 
     [entry] = json.loads((tmp_path / "out" / "identification.json").read_text())["without_noise"]["sets"]
     expected = identify(PROBES[clean], IDS[clean], DISTRACTORS[of])
     assert (entry["distractors"], entry["rank"]["1"]) == (len(of), expected.rank[1])
+
+
+def test_a_size_of_nothing_but_noise_is_said(script, named, tmp_path):
+    (tmp_path / "noise.txt").write_text("d/0.png\nd/1.png\n")
+    options = [f"noise={tmp_path / 'noise.txt'}", "seed=none"]
+    said = script("identify", *named, *options, "sizes=2,30")
+    assert said.code == 0 and "note: all of the first 2 distractors are noise" in said.out
+    said = script("identify", *named, *options, "sizes=2")
+    assert said.code == 2 and "sizes=2: no distractor is left" in said.err and said.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

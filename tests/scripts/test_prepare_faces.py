@@ -207,6 +207,20 @@ def test_a_wrong_option_is_one_line(script, given, part, tmp_path, monkeypatch) 
     assert said.code == 2 and part in said.err and said.err.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("out", [".", "/", "n" * 300])
+def test_an_out_that_can_be_no_folder_is_one_line(script, source, out) -> None:
+    said = script("prepare_faces", *options(source, out, "aligned=true"))
+    assert said.code == 2 and said.err.count("error:") == 1 and f"{out}" in said.err
+
+
+def test_corrupt_images_may_have_names_that_are_no_text(script, source, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("scripts._cli._fail", lambda error: 2)  # the capturing stderr, unlike a real one, is strict
+    (source / "0000045" / os.fsdecode(b"a\xff.jpg")).write_bytes(b"x")
+    said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true"))
+    assert said.code == 2
+    assert b"a\xff.jpg\t" in (tmp_path / "pack.part" / "corrupt.tsv").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("given", "part"),
     [

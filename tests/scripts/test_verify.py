@@ -177,6 +177,13 @@ def test_missing_embeddings_are_listed(script, faces, tmp_path):
     assert said.code == 2 and "has no embeddings for 78 images" in said.err and said.err.count("\n") == 1
 
 
+def test_a_name_of_two_embeddings_is_one_line(script, faces, stored, tmp_path):
+    names = [f"P{who(k // 2)[k % 2]}/P{who(k // 2)[k % 2]}_{k + 1:04d}.jpg" for k in range(80)]
+    np.savez(tmp_path / "n.npz", embeddings=np.load(stored), names=[*names[:-1], names[0].replace(".jpg", ".png")])
+    said = script("verify", f"embeddings={tmp_path / 'n.npz'}", f"pairs={faces / 'pairs.txt'}")
+    assert said.code == 2 and "(row 0) or " in said.err and "(row 79)" in said.err and said.err.count("\n") == 1
+
+
 def test_an_image_that_is_none_is_named(script, faces, face_run, tmp_path):
     (tmp_path / "A").mkdir()
     (tmp_path / "A" / "A_0001.jpg").write_bytes(encoded(0, 0)[:200])
@@ -192,7 +199,7 @@ def test_pairs_sorted_by_kind_are_dealt_and_it_says_so(script, stored, tmp_path)
     np.save(tmp_path / "sorted.npy", values)
     (tmp_path / "pairs.csv").write_text("".join(f"a{k},b{k},{int(k < 20)}\n" for k in range(40)))
     said = script("verify", f"embeddings={tmp_path / 'sorted.npy'}", f"pairs={tmp_path / 'pairs.csv'}", "folds=4")
-    assert said.code == 0 and "warning: matched and mismatched pairs are not mixed" in said.err
+    assert said.code == 0 and "warning: a contiguous fold is not 40 to 60 % matched" in said.err
     assert "over 4 folds" in said.out
 
 

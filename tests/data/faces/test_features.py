@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -141,6 +142,42 @@ def test_an_npz_that_does_not_fit_is_one_line(tmp_path, arrays, part):
     with pytest.raises(UserError, match="x.npz") as caught:
         read_features(tmp_path / "x.npz")
     assert part in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_arrays_under_the_other_name_and_damaged_archives_are_one_line(file, tmp_path):
+    np.save(tmp_path / "a.npy", VALUES)
+    np.savez_compressed(tmp_path / "b.npz", embeddings=np.arange(2000.0).reshape(-1, 2) + 1)
+    archive = (tmp_path / "b.npz").read_bytes()
+    (tmp_path / "a.npy").rename(tmp_path / "array.npz")
+    file(archive, "archive.npy")
+    file(archive[:60] + b"\xff" * 40 + archive[100:], "damaged.npz")
+    with zipfile.ZipFile(tmp_path / "texts.npz", "w") as texts:
+        texts.writestr("embeddings.txt", "x")
+    for name, part in (
+        ("array.npz", "it is a .npy file"),
+        ("archive.npy", "it is a .npz file"),
+        ("damaged.npz", "cannot read"),
+        ("texts.npz", "is no array"),
+    ):
+        with pytest.raises(UserError, match=name) as caught:
+            read_features(tmp_path / name)
+        assert part in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a\ud800"])
+def test_a_listed_path_that_no_file_can_have_is_one_line(file, tmp_path, path):
+    listing = file(json.dumps({"path": [path]}).encode(), "list.json")
+    with pytest.raises(UserError, match="cannot read the feature"):
+        read_listed(tmp_path, listing, ".bin")
+
+
+def test_floats_of_another_byte_order_are_turned_and_wider_ones_refused(tmp_path):
+    np.save(tmp_path / "big.npy", VALUES.astype(">f4"))
+    found = read_features(tmp_path / "big.npy").values
+    assert found.dtype == np.float32 and found.dtype.isnative and found.tolist() == VALUES.tolist()
+    np.save(tmp_path / "wide.npy", VALUES.astype(np.longdouble))
+    with pytest.raises(UserError, match="wide.npy: .* save it as float64"):
+        read_features(tmp_path / "wide.npy")
 
 
 def test_other_files_are_refused(file, tmp_path):

@@ -16,6 +16,7 @@ from data.faces.copies import nearest_copy
 from data.faces.detector import Detector
 from data.faces.image_file import ImageFile
 from data.faces.overlap import FACESCRUB42, HN16, HN17, PRESUMED_LABELS, SF3, UNION19, excluded
+from data.faces.parts import Done, Journal
 from data.faces.selection import select
 from lsoftmax.errors import UserError
 
@@ -142,6 +143,18 @@ def test_rows_are_where_numpy_expects_them(tmp_path) -> None:
     assert found.shape == (5, 3, 112, 96) and np.array_equal(found[3:], images) and not found[:3].any()
 
 
+def test_a_journal_without_its_images_counts_for_nothing(tmp_path) -> None:
+    file = filled(tmp_path / "images.npy", 3)
+    journal = Journal(tmp_path / "parts.jsonl", file)
+    journal.add(Done(0, "digest"))
+    journal.commit()
+    assert list(Journal(tmp_path / "parts.jsonl", file).done) == [0]
+    file.path.unlink()
+    assert not Journal(tmp_path / "parts.jsonl", file).done
+    file.create()
+    assert not Journal(tmp_path / "parts.jsonl", file).done
+
+
 # the pack
 
 
@@ -163,6 +176,13 @@ def test_a_pack_gives_what_is_in_it(pack) -> None:
     assert isinstance(faces.images, np.memmap) and not faces.images.flags.writeable
     assert np.array_equal(faces.images, np.load(pack / "images.npy"))
     assert faces.labels.tolist() == [0, 0, 1, 2] and faces.names[2] == "b/1.jpg"
+
+
+def test_rows_of_a_pack_are_found_by_exact_names_first(pack) -> None:
+    (pack / "names.txt").write_text("a/1.jpg\na/1.png\nb/1.jpg\nc/1.jpg\n")
+    assert PackedFaces(pack).rows(["a/1.jpg", "b/1", "a/1.png"]).tolist() == [0, 2, 1]
+    with pytest.raises(UserError, match="'a/1' may be 'a/1.jpg'"):
+        PackedFaces(pack).rows(["a/1"])
 
 
 def test_a_pickled_pack_holds_no_image(pack) -> None:
@@ -187,6 +207,9 @@ def change(pack: Path, **other) -> None:
         (lambda p: change(p, images=5), "images.npy is uint8"),
         (lambda p: change(p, images="4"), "damaged"),
         (lambda p: change(p, size=[112, 112]), "images.npy is uint8"),
+        (lambda p: change(p, classes=5), "classes is no list"),
+        (lambda p: change(p, alignment="none"), "alignment names no method"),
+        (lambda p: change(p, alignment={}), "alignment names no method"),
         (lambda p: change(p, identities=2), "3 classes are named of 2"),
         (lambda p: change(p, identities=2, classes=["a", "b"]), "labels outside 0 .. 1"),
         (lambda p: (p / "images.npy").unlink(), "images.npy: cannot be read"),
@@ -203,6 +226,12 @@ def test_a_damaged_pack_is_one_line(pack, damage, part) -> None:
     with pytest.raises(UserError) as caught:
         PackedFaces(pack)
     assert part in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_pack_without_its_names_is_one_line(pack) -> None:
+    (pack / "names.txt").unlink()
+    with pytest.raises(UserError, match="names.txt: cannot be read"):
+        _ = PackedFaces(pack).names
 
 
 def test_the_same_preparation_is_accepted() -> None:
@@ -248,17 +277,24 @@ def wrong(image):
 
 def test_of_several_faces_the_middle_one_counts(monkeypatch) -> None:
     module = types.ModuleType("mine")
-    module.__dict__.update(several=several, nothing=nothing, broken=broken, wrong=wrong)
+    module.__dict__.update(several=several, nothing=nothing, broken=broken, wrong=wrong, number=lambda image: 5)
     monkeypatch.setitem(sys.modules, "mine", module)
     image = np.zeros((100, 100, 3), np.uint8)
     assert Detector("mine:several")(image)[0].tolist() == [48, 48]
     assert Detector("mine:nothing")(image) is None
-    for name, part in (("broken", "RuntimeError: no weights"), ("wrong", "wanted is"), ("absent", "absent")):
+    wanted = [("wrong", "wanted is"), ("number", "wanted is"), ("absent", "absent")]
+    for name, part in (("broken", "RuntimeError: no weights"), *wanted):
         with pytest.raises(UserError, match=part):
             Detector(f"mine:{name}")(image)
 
 
-@pytest.mark.parametrize("text", ["", "module", ":function", "module:", "no_such_module:f"])
-def test_a_detector_that_is_none_is_one_line(text) -> None:
-    with pytest.raises(UserError, match="detector="):
+@pytest.mark.parametrize(
+    "text", ["", "module", ":function", "module:", "no_such_module:f", ".:x", "bad_syntax:f", "raises_at_import:f"]
+)
+def test_a_detector_that_is_none_is_one_line(text, tmp_path, monkeypatch) -> None:
+    (tmp_path / "bad_syntax.py").write_text("def f(:\n")
+    (tmp_path / "raises_at_import.py").write_text("raise RuntimeError('no\\nweights')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="detector=") as caught:
         Detector(text).check()
+    assert "\n" not in str(caught.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.faces.files import find_images, stem
+from data.faces.files import find_images, rows_of, stem
 from data.faces.pairs import deal_folds, read_pairs
 from lsoftmax.errors import UserError
 
@@ -89,6 +89,11 @@ def test_a_column_of_folds(pairs_of):
         ("a b 1\na b\n", "line 2"),
         ("a b 1\na b c 1\n", "line 2"),
         ("a,b,1\na,b,yes\n", "line 2"),
+        ("a/1.jpg,a/2.jpg,yes\na/1.jpg,b/1.jpg,0\n", "line 1: cannot read 'a/1.jpg a/2.jpg yes'"),
+        ("a/1\ta/2\tsame\na/1\tb/1\t0\n", "line 1"),
+        ("1.jpg,2.jpg,same\n1.jpg,3.jpg,0\n", "line 1"),
+        ("a b same\na c 0\n", "line 1"),
+        ("a,b,1\n" + "x" * 140_000 + ",b,0\n", "line 2: 140,004 characters"),
         ("a,b,fold,same\na,b,x,1\n", "fold number"),
         ("a.jpg 1\nb.jpg 1\nc.jpg 0\n", "two lines make a pair, but there are 3"),
         ("a.jpg 1\nb.jpg 0\n", "line 2: label 0 after 1"),
@@ -185,6 +190,18 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 def test_stems_drop_image_extensions_only():
     assert [stem(name) for name in ("a/b.jpg", "a\\b.PNG", "a/b.c", "./a/b")] == ["a/b", "a/b", "a/b.c", "a/b"]
+
+
+def test_a_row_is_found_as_it_is_written_and_else_without_its_extension():
+    names = ["a/1.png", "a\\1.jpg", "a/2.png", "a/3"]
+    wanted = ["a/1.jpg", "a/1.png", "a/2.jpg", "a/3.jpg", "a/4"]
+    assert list(rows_of(names, wanted, "E.npz").values()) == [1, 0, 2, 3]
+
+
+@pytest.mark.parametrize("names", [["a/1.jpg", "b/1", "a/1.png"], ["a/1", "b/1", "a/1"]])
+def test_a_name_that_may_be_two_rows_is_an_error_that_names_both(names):
+    with pytest.raises(UserError, match=r"^E\.npz: 'a/1' may be 'a/1.*' \(row 0\) or 'a/1.*' \(row 2\)"):
+        rows_of(names, ["b/1", "a/1"], "E.npz")
 
 
 @pytest.mark.parametrize(("name", "pairs", "people"), [("pairs", 6000, 4281), ("pairsDevTrain", 2200, 2132)])

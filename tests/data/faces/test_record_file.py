@@ -69,8 +69,19 @@ def test_the_index_may_be_in_any_order_and_have_windows_line_ends(write_records)
 def test_an_index_may_leave_records_out(write_records) -> None:
     path = write_records([image_record(image, k) for k, image in enumerate(IMAGES)], index=True)
     lines = path.with_suffix(".idx").read_text().splitlines(True)
-    path.with_suffix(".idx").write_text(lines[2] + lines[5])
-    assert [RecordFile(path)[k][1] for k in range(2)] == [IMAGES[2], IMAGES[5]]
+    path.with_suffix(".idx").write_text(lines[0] + lines[5] + lines[-1])
+    records = RecordFile(path)
+    assert [records[k][1] for k in range(len(records))] == [IMAGES[0], IMAGES[5], IMAGES[-1]] and not records.notes
+
+
+@pytest.mark.parametrize("kept", [slice(4), slice(4, None), slice(4, 6)])
+def test_a_shortened_index_is_said_and_all_records_used(write_records, kept) -> None:
+    path = write_records([image_record(image, k) for k, image in enumerate(IMAGES)], index=True)
+    lines = path.with_suffix(".idx").read_text().splitlines(True)
+    path.with_suffix(".idx").write_text("".join(lines[kept]))
+    records = RecordFile(path)
+    assert [records[k][1] for k in range(len(records))] == IMAGES
+    assert len(records.notes) == 1 and "leaves out" in records.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,19 @@ def test_train_lst_beside_it_knows_the_ids(insightface, files) -> None:
     assert catalogue.classes == list(TREE) and catalogue.has_ids
 
 
+def test_a_list_that_is_named_is_found_from_home_and_an_error_if_it_is_not_there(
+    insightface, files, tmp_path, monkeypatch
+) -> None:
+    path = insightface()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match="mine.lst: cannot be read"):
+        open_source(path, list_path="~/mine.lst")
+    people_of = dict(zip(TREE, range(3), strict=True))
+    text = "".join(f"1\t/x/{name}\t{people_of[name.split('/')[0]]}\n" for name in files)
+    (tmp_path / "mine.lst").write_text(text)
+    assert open_source(path, list_path="~/mine.lst").classes == list(TREE)
+
+
 def test_a_train_lst_that_contradicts_itself_is_not_used(insightface, files) -> None:
     path = insightface()
     path.with_suffix(".lst").write_text("".join(f"1\t/x/{name}\t0\n" for name in files))

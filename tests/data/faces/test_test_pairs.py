@@ -64,7 +64,7 @@ def test_a_pack_and_its_pairs(root: Path, packed: np.ndarray) -> None:
 def test_pairs_in_order_of_their_kind_are_dealt_and_it_is_said(root: Path, packed: np.ndarray) -> None:
     (root / "lfw_packed" / "pairs.txt").write_text("\n".join(line for line, _ in PAIRS))
     splits = data.load("webface", root, verify=["lfw"])
-    assert len(splits.notes) == 1 and splits.notes[0].startswith("lfw: matched and mismatched pairs are not mixed")
+    assert len(splits.notes) == 1 and splits.notes[0].startswith("lfw: a contiguous fold is not 40 to 60 % matched")
     [pairs] = splits.verification
     assert all(pairs.same[pairs.folds == fold].float().mean() == 0.5 for fold in range(10))
 

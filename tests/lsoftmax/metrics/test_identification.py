@@ -224,6 +224,21 @@ def test_the_running_top_keeps_the_largest(seed):
         assert top.threshold(count) == (expected, sum(value > expected for value in given))
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("limit", [0.05, 0.3, 0.5, 0.6])
+def test_mates_and_impostors_tie_by_the_same_rule(limit, kind):
+    """Corners of a cube: cosines are thirds, which rounding tells apart. TAR and FAR are those of one threshold."""
+    random = np.random.default_rng(0)
+    probes, distractors = random.choice([-1, 1], (12, 3)), random.choice([-1, 1], (50, 3))
+    impostors = np.sort((probes @ distractors.T).ravel())[::-1]
+    genuine = (probes[::2] * probes[1::2]).sum(axis=1)
+    threshold = impostors[int(limit * len(impostors))]
+    found = identify(probes.astype(kind), np.arange(12) // 2, distractors.astype(kind), far=(limit,))
+    expected = ((genuine > threshold).mean(), (impostors > threshold).mean())
+    assert found.tar_at_far[limit] == pytest.approx(expected)
+    assert any(point == pytest.approx(expected[::-1]) for point in found.roc.T.tolist())
+
+
 def test_a_limit_that_would_keep_too_many_scores_is_refused():
     with pytest.raises(ValueError, match="take a smaller limit or fewer distractors"):
         RunningTop(2**22 + 1, like=torch.zeros(0))

@@ -244,3 +244,11 @@ def test_a_score_at_the_threshold_is_rejected():
 def test_a_threshold_that_is_nan_is_refused():
     with pytest.raises(ValueError, match="threshold is nan"):
         verify_at([0.5, 0.4], [1, 0], math.nan)
+
+
+def test_arrays_of_another_byte_order_are_turned_and_wider_ones_refused():
+    from lsoftmax.metrics.arrays import as_tensor
+
+    assert as_tensor(np.array([1.5, 2], ">f4")).tolist() == [1.5, 2]
+    with pytest.raises(ValueError, match="give float64"):
+        as_tensor(np.ones(2, np.longdouble))
