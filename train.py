@@ -1,5 +1,6 @@
 """Train one run, or a sweep of runs:  python train.py dataset=cifar10 loss.m=4  (python train.py --help)."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ def run(settings: Settings, path: Path) -> Outcome:
 
     folder = RunFolder(path, identity(settings))
     try:
+        _refuse_to_empty_its_source(settings, path)
         folder.acquire()
         result = folder.ended(settings.trainer.overwrite)
         if result is None:
@@ -43,6 +45,19 @@ def run(settings: Settings, path: Path) -> Outcome:
         folder.release()
 
 
+def _refuse_to_empty_its_source(settings: Settings, path: Path) -> None:
+    """UserError if overwriting the run would remove the weights that it starts from."""
+    from lsoftmax.errors import UserError
+
+    source = settings.init_from
+    if source is None or not settings.trainer.overwrite:
+        return
+    if os.path.realpath(Path(source).expanduser()) == os.path.realpath(path):
+        raise UserError(
+            f"init_from={source} is the run folder that trainer.overwrite=true would empty; choose another run_dir="
+        )
+
+
 def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     """Train to the last step; the result, as result.json has it."""
     from assemble import facts, load_data, make_trainer, verification
@@ -62,6 +77,8 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     mean = training_mean(splits.train.chunks(), settings.dataset.mean)
     trainer = make_trainer(settings, splits, mean, device, folder.checkpoint)
     known = facts(splits, trainer)
+    if folder.outdated:
+        folder.clear()  # only now: device, data and network are there, and so are the weights to start from
     resumed = trainer.resume()
     write_text(folder.config, to_yaml(settings))
     with StopRequest() as stop, RunLog(folder.path, trainer.progress.written, trainer.plan.steps) as log:

@@ -35,6 +35,7 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.weights = path / "model.safetensors"
         self.result = path / "result.json"
+        self.outdated = False  # `ended` found a run that is to be replaced: `clear` before the new one writes
         self._lock: TextIO | None = None
 
     def acquire(self) -> None:
@@ -70,8 +71,8 @@ class RunFolder:
     def ended(self, overwrite: bool) -> dict[str, Any] | None:
         """The result of a run that has ended here; None if one is to begin or to go on.
 
-        overwrite: remove a run that has ended, is damaged or was asked something else. An unfinished run of what is
-        asked goes on all the same.
+        overwrite: a run that has ended, is damaged or was asked something else is `outdated`. It stays until the caller
+        knows that the new one can begin. An unfinished run of what is asked goes on all the same.
 
         UserError if what is here is damaged or was asked something else.
         """
@@ -84,12 +85,10 @@ class RunFolder:
         except UserError:
             if not overwrite:
                 raise
-            self.clear()
+            self.outdated = True
             return None
-        if result is not None and overwrite:
-            self.clear()
-            return None
-        return result
+        self.outdated = result is not None and overwrite
+        return None if self.outdated else result
 
     def _result(self) -> dict[str, Any] | None:
         if not self.result.exists():

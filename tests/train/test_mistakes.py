@@ -66,6 +66,27 @@ def test_a_run_folder_that_cannot_be_made_is_one_line(command: Command, tmp_path
     assert command(*tiny, f"run_dir={tmp_path / 'file' / 'run'}").is_users_mistake()
 
 
+MISTAKES = ["device=cuda:99", "dataset.classes=11", "model.filters=[1,2]", "init_from=/no/such/run"]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_overwrite_keeps_the_run_until_the_new_one_can_begin(
+    command: Command, ended: Path, mistake: str, tiny: Options
+) -> None:
+    before = {item.name: item.read_bytes() for item in ended.iterdir() if item.name != ".lock"}
+    assert command(*tiny, mistake, f"run_dir={ended}", "trainer.overwrite=true").is_users_mistake()
+    assert {item.name: item.read_bytes() for item in ended.iterdir() if item.name != ".lock"} == before
+
+
+def test_overwrite_does_not_empty_the_folder_that_a_run_starts_from(
+    command: Command, ended: Path, tiny: Options, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(ended)
+    done = command(*tiny, f"init_from={tmp_path / 'link'}", f"run_dir={ended}", "trainer.overwrite=true")
+    assert done.is_users_mistake() and "choose another run_dir=" in done.err
+    assert (ended / "result.json").exists() and (ended / "model.safetensors").exists()
+
+
 @pytest.mark.parametrize("key", ["data_root", "init_from"])
 def test_the_home_of_nobody_is_one_line(command: Command, tmp_path: Path, key: str, tiny: Options) -> None:
     assert command(*tiny, f"{key}='~no_such_user/x'", f"run_dir={tmp_path / 'run'}").is_users_mistake()
