@@ -11,6 +11,7 @@ from configs.settings import ROOT, compose, identity, to_yaml
 
 if TYPE_CHECKING:
     from lsoftmax.engine.folder import RunFolder
+    from lsoftmax.engine.signals import StopRequest
 
 # torch takes two seconds: what needs it is imported in the functions, after the configuration was checked.
 
@@ -18,21 +19,24 @@ if TYPE_CHECKING:
 def run(settings: Settings, path: Path) -> Outcome:
     """One run in the folder `path`: begin it, go on with it, or say that it has ended."""
     from lsoftmax.engine.folder import RunFolder
-    from lsoftmax.engine.signals import Interrupted
+    from lsoftmax.engine.signals import Interrupted, StopRequest
     from lsoftmax.errors import UserError
 
-    folder = RunFolder(path, identity(settings))
+    folder, stop = RunFolder(path, identity(settings)), StopRequest()
     try:
         _refuse_to_empty_its_source(settings, path)
         folder.acquire()
         result = folder.ended(settings.trainer.overwrite)
         if result is None:
-            result = train(settings, folder)
+            result = train(settings, folder, stop)
         else:
             how = f"{result['precision']} on {result['device']}"
             print(f"this run has ended already ({how}); trainer.overwrite=true does it again")
         print(summary(settings, result, path))
         code = 0 if result["status"] == "finished" else 3
+        if stop.signum is not None:  # too late for this run, but not for those after it
+            print(f"{Interrupted(stop.signum)}; this run had ended", file=sys.stderr)
+            code = 128 + stop.signum
         status = "collapsed" if result.get("collapsed") else result["status"]
         return Outcome(code, status, result["test_error"], result["seconds"], path)
     except UserError as error:
@@ -58,8 +62,8 @@ def _refuse_to_empty_its_source(settings: Settings, path: Path) -> None:
         )
 
 
-def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
-    """Train to the last step; the result, as result.json has it."""
+def train(settings: Settings, folder: "RunFolder", stop: "StopRequest") -> dict[str, Any]:
+    """Train to the last step; the result, as result.json has it. A signal that comes too late is left in `stop`."""
     from assemble import facts, load_data, make_trainer, verification
     from data import training_mean
     from lsoftmax.engine.device import choose_device, keep_freed_memory, set_determinism
@@ -67,7 +71,6 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     from lsoftmax.engine.files import write_text
     from lsoftmax.engine.log import RunLog
     from lsoftmax.engine.record import diverged_record, final_record
-    from lsoftmax.engine.signals import StopRequest
     from lsoftmax.engine.weights import save_weights
 
     device = choose_device(settings.device)
@@ -81,7 +84,7 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
         folder.clear()  # only now: device, data and network are there, and so are the weights to start from
     resumed = trainer.resume()
     write_text(folder.config, to_yaml(settings))
-    with StopRequest() as stop, RunLog(folder.path, trainer.progress.written, trainer.plan.steps) as log:
+    with stop, RunLog(folder.path, trainer.progress.written, trainer.plan.steps) as log:
         log.say(headline(settings, known, device))
         for note in splits.notes:
             log.say(f"warning: {note}")
