@@ -78,7 +78,7 @@ def train(settings: Settings, folder: "RunFolder", stop: "StopRequest") -> dict[
     set_determinism(settings.trainer.deterministic)
     splits = load_data(settings)
     mean = training_mean(splits.train.chunks(), settings.dataset.mean)
-    trainer = make_trainer(settings, splits, mean, device, folder.checkpoint)
+    trainer = make_trainer(settings, splits, mean, device, folder.checkpoint, anew=folder.outdated)
     known = facts(splits, trainer)
     if folder.outdated:
         folder.clear()  # only now: device, data and network are there, and so are the weights to start from
