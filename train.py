@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.command import Outcome, run_command
+from configs.errors import ConfigError
 from configs.schema import Settings
-from configs.settings import ROOT, compose, identity, to_yaml
+from configs.settings import ROOT, compose, from_file, identity, to_yaml
 
 if TYPE_CHECKING:
     from lsoftmax.engine.folder import RunFolder
@@ -30,6 +31,9 @@ def run(settings: Settings, path: Path) -> Outcome:
         if result is None:
             result = train(settings, folder, stop)
         else:
+            left = folder.checkpoint.exists() or folder.anchor.exists()
+            if left and not _keeps_checkpoint(settings, folder):
+                folder.drop_checkpoint()
             how = f"{result['precision']} on {result['device']}"
             print(f"this run has ended already ({how}); trainer.overwrite=true does it again")
         print(summary(settings, result, path))
@@ -60,6 +64,16 @@ def _refuse_to_empty_its_source(settings: Settings, path: Path) -> None:
         raise UserError(
             f"init_from={source} is the run folder that trainer.overwrite=true would empty; choose another run_dir="
         )
+
+
+def _keeps_checkpoint(settings: Settings, folder: "RunFolder") -> bool:
+    """Whether the checkpoint of an ended run stays: so asked now, or by the command that made it."""
+    if settings.trainer.keep_checkpoint:
+        return True
+    try:
+        return bool(from_file(folder.config).trainer.keep_checkpoint)
+    except ConfigError:  # nobody knows
+        return True
 
 
 def train(settings: Settings, folder: "RunFolder", stop: "StopRequest") -> dict[str, Any]:

@@ -121,8 +121,13 @@ class RunFolder:
         """Write result.json last, then drop the checkpoint."""
         write_json(self.result, result)
         if not keep_checkpoint:
-            self.checkpoint.unlink(missing_ok=True)
-            self.anchor.unlink(missing_ok=True)
+            self.drop_checkpoint()
+
+    def drop_checkpoint(self) -> None:
+        """Of a run that has ended; a kill may have come between its result and this. What cannot go stays."""
+        for path in (self.checkpoint, self.anchor):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _differences(there: dict[str, Any], asked: dict[str, Any]) -> list[str]:
