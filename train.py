@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +31,11 @@ def run(settings: Settings, path: Path) -> Outcome:
         result = folder.ended(settings.trainer.overwrite)
         if result is None:
             result = train(settings, folder, stop)
+            words = summary(settings, result, path)
         else:
-            left = folder.checkpoint.exists() or folder.anchor.exists()
-            if left and not _keeps_checkpoint(settings, folder):
-                folder.drop_checkpoint()
-            how = f"{result['precision']} on {result['device']}"
-            print(f"this run has ended already ({how}); trainer.overwrite=true does it again")
-        print(summary(settings, result, path))
+            words = _words_of_ended(settings, result, folder)
+            _drop_left_checkpoint(settings, folder)
+        print(words)
         code = 0 if result["status"] == "finished" else 3
         if stop.signum is not None:  # too late for this run, but not for those after it
             print(f"{Interrupted(stop.signum)}; this run had ended", file=sys.stderr)
@@ -66,14 +65,27 @@ def _refuse_to_empty_its_source(settings: Settings, path: Path) -> None:
         )
 
 
-def _keeps_checkpoint(settings: Settings, folder: "RunFolder") -> bool:
-    """Whether the checkpoint of an ended run stays: so asked now, or by the command that made it."""
-    if settings.trainer.keep_checkpoint:
-        return True
+def _words_of_ended(settings: Settings, result: dict[str, Any], folder: "RunFolder") -> str:
+    """What the record of an ended run says. UserError if it lacks any of it."""
+    from lsoftmax.errors import UserError
+
     try:
-        return bool(from_file(folder.config).trainer.keep_checkpoint)
-    except ConfigError:  # nobody knows
-        return True
+        result["test_error"], float(result["seconds"])  # shown of a sweep
+        how = f"{result['precision']} on {result['device']}"
+        words = summary(settings, result, folder.path)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise UserError(f"{folder.result} is damaged; trainer.overwrite=true starts this run anew") from error
+    return f"this run has ended already ({how}); trainer.overwrite=true does it again\n{words}"
+
+
+def _drop_left_checkpoint(settings: Settings, folder: "RunFolder") -> None:
+    """Of an ended run, unless it is to be kept: so asked now, or by the command that made it."""
+    left = folder.checkpoint.exists() or folder.anchor.exists()
+    if not left or settings.trainer.keep_checkpoint:
+        return
+    with suppress(ConfigError):  # without a configuration nobody knows
+        if not from_file(folder.config).trainer.keep_checkpoint:
+            folder.drop_checkpoint()
 
 
 def train(settings: Settings, folder: "RunFolder", stop: "StopRequest") -> dict[str, Any]:

@@ -110,12 +110,22 @@ class RunFolder:
             )
 
     def clear(self) -> None:
-        """Remove what a run writes, and nothing else. The result goes first: without it the run has not ended."""
+        """Remove what a run writes, and nothing else. The result goes first: without it the run has not ended.
+
+        UserError if the disk refuses, or if a folder lies where a file should: then all is still there.
+        """
         events = sorted(self.path.glob("events.out.tfevents.*"))
-        files = (self.result, self.checkpoint, self.anchor, self.weights, self.metrics, self.config)
-        for path in (*files, *events):
-            path.unlink(missing_ok=True)
-            path.with_name(path.name + ".part").unlink(missing_ok=True)  # of a write that was killed
+        files = (self.result, self.checkpoint, self.anchor, self.weights, self.metrics, self.config, *events)
+        paths = [each for path in files for each in (path, path.with_name(path.name + ".part"))]  # of a killed write
+        for path in paths:
+            if path.is_dir() and not path.is_symlink():
+                raise UserError(f"cannot remove {path}: it is a folder; move it away, or choose another run_dir=")
+        for path in paths:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                remedy = "choose another run_dir="
+                raise UserError(f"cannot remove {path}: {error.strerror}; {remedy}") from error
 
     def finish(self, result: dict[str, Any], keep_checkpoint: bool) -> None:
         """Write result.json last, then drop the checkpoint."""
