@@ -15,6 +15,7 @@ from configs.schema import Lambda, LearningRate, Settings
 from configs.settings import identity
 from data import DeviceLoader, ImageSet, Loader, MappedSet, PairSet, Splits, StreamLoader, in_order, stream_in_order
 from lsoftmax import AdaptiveLambda, PlateauLR, losses
+from lsoftmax.engine import checkpoint
 from lsoftmax.engine.device import free_bytes
 from lsoftmax.engine.evaluation import Batches, evaluate
 from lsoftmax.engine.plan import Plan, TrainerOptions
@@ -99,10 +100,12 @@ def make_options(settings: Settings) -> TrainerOptions:
     return TrainerOptions(**options)
 
 
-def make_trainer(settings: Settings, splits: Splits, mean: Tensor, device: torch.device, checkpoint: Path) -> Trainer:
-    """A trainer at step 0, from scratch or from `init_from`."""
+def make_trainer(
+    settings: Settings, splits: Splits, mean: Tensor, device: torch.device, path: Path, *, anew: bool = False
+) -> Trainer:
+    """A trainer at step 0, from scratch or from `init_from`. anew: whatever checkpoint lies at path will be removed."""
     backbone, criterion = build_network(settings, splits.train, device)
-    if settings.init_from is not None:
+    if settings.init_from is not None and (anew or not _holds_weights(path, splits)):
         start_from(Path(settings.init_from).expanduser(), backbone, criterion)
     plan = make_plan(settings)
     # On the device once, for training and evaluation, unless they are too many.
@@ -119,11 +122,16 @@ def make_trainer(settings: Settings, splits: Splits, mean: Tensor, device: torch
         passes,
         plan,
         make_options(settings),
-        checkpoint,
+        path,
         identity(settings),
         splits.sha256(),
         held_out_error(settings, splits, passes.get("val"), mean, backbone, criterion),
     )
+
+
+def _holds_weights(path: Path, splits: Splits) -> bool:
+    """Whether a run goes on from this checkpoint: it needs no others then, and their folder may have gone."""
+    return path.exists() and checkpoint.load(path).get("data_sha256") == splits.sha256()
 
 
 def streams(settings: Settings, images: ImageSet, device: torch.device) -> bool:

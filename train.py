@@ -1,15 +1,19 @@
 """Train one run, or a sweep of runs:  python train.py dataset=cifar10 loss.m=4  (python train.py --help)."""
 
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.command import Outcome, run_command
+from configs.errors import ConfigError
 from configs.schema import Settings
-from configs.settings import ROOT, compose, identity, to_yaml
+from configs.settings import ROOT, compose, from_file, identity, to_yaml
 
 if TYPE_CHECKING:
     from lsoftmax.engine.folder import RunFolder
+    from lsoftmax.engine.signals import StopRequest
 
 # torch takes two seconds: what needs it is imported in the functions, after the configuration was checked.
 
@@ -17,20 +21,25 @@ if TYPE_CHECKING:
 def run(settings: Settings, path: Path) -> Outcome:
     """One run in the folder `path`: begin it, go on with it, or say that it has ended."""
     from lsoftmax.engine.folder import RunFolder
-    from lsoftmax.engine.signals import Interrupted
+    from lsoftmax.engine.signals import Interrupted, StopRequest
     from lsoftmax.errors import UserError
 
-    folder = RunFolder(path, identity(settings))
+    folder, stop = RunFolder(path, identity(settings)), StopRequest()
     try:
+        _refuse_to_empty_its_source(settings, path)
         folder.acquire()
         result = folder.ended(settings.trainer.overwrite)
         if result is None:
-            result = train(settings, folder)
+            result = train(settings, folder, stop)
+            words = summary(settings, result, path)
         else:
-            how = f"{result['precision']} on {result['device']}"
-            print(f"this run has ended already ({how}); trainer.overwrite=true does it again")
-        print(summary(settings, result, path))
+            words = _words_of_ended(settings, result, folder)
+            _drop_left_checkpoint(settings, folder)
+        print(words)
         code = 0 if result["status"] == "finished" else 3
+        if stop.signum is not None:  # too late for this run, but not for those after it
+            print(f"{Interrupted(stop.signum)}; this run had ended", file=sys.stderr)
+            code = 128 + stop.signum
         status = "collapsed" if result.get("collapsed") else result["status"]
         return Outcome(code, status, result["test_error"], result["seconds"], path)
     except UserError as error:
@@ -43,8 +52,44 @@ def run(settings: Settings, path: Path) -> Outcome:
         folder.release()
 
 
-def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
-    """Train to the last step; the result, as result.json has it."""
+def _refuse_to_empty_its_source(settings: Settings, path: Path) -> None:
+    """UserError if overwriting the run would remove the weights that it starts from."""
+    from lsoftmax.errors import UserError
+
+    source = settings.init_from
+    if source is None or not settings.trainer.overwrite:
+        return
+    if os.path.realpath(Path(source).expanduser()) == os.path.realpath(path):
+        raise UserError(
+            f"init_from={source} is the run folder that trainer.overwrite=true would empty; choose another run_dir="
+        )
+
+
+def _words_of_ended(settings: Settings, result: dict[str, Any], folder: "RunFolder") -> str:
+    """What the record of an ended run says. UserError if it lacks any of it."""
+    from lsoftmax.errors import UserError
+
+    try:
+        result["test_error"], float(result["seconds"])  # shown of a sweep
+        how = f"{result['precision']} on {result['device']}"
+        words = summary(settings, result, folder.path)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise UserError(f"{folder.result} is damaged; trainer.overwrite=true starts this run anew") from error
+    return f"this run has ended already ({how}); trainer.overwrite=true does it again\n{words}"
+
+
+def _drop_left_checkpoint(settings: Settings, folder: "RunFolder") -> None:
+    """Of an ended run, unless it is to be kept: so asked now, or by the command that made it."""
+    left = folder.checkpoint.exists() or folder.anchor.exists()
+    if not left or settings.trainer.keep_checkpoint:
+        return
+    with suppress(ConfigError):  # without a configuration nobody knows
+        if not from_file(folder.config).trainer.keep_checkpoint:
+            folder.drop_checkpoint()
+
+
+def train(settings: Settings, folder: "RunFolder", stop: "StopRequest") -> dict[str, Any]:
+    """Train to the last step; the result, as result.json has it. A signal that comes too late is left in `stop`."""
     from assemble import facts, load_data, make_trainer, verification
     from data import training_mean
     from lsoftmax.engine.device import choose_device, keep_freed_memory, set_determinism
@@ -52,7 +97,6 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     from lsoftmax.engine.files import write_text
     from lsoftmax.engine.log import RunLog
     from lsoftmax.engine.record import diverged_record, final_record
-    from lsoftmax.engine.signals import StopRequest
     from lsoftmax.engine.weights import save_weights
 
     device = choose_device(settings.device)
@@ -60,11 +104,13 @@ def train(settings: Settings, folder: "RunFolder") -> dict[str, Any]:
     set_determinism(settings.trainer.deterministic)
     splits = load_data(settings)
     mean = training_mean(splits.train.chunks(), settings.dataset.mean)
-    trainer = make_trainer(settings, splits, mean, device, folder.checkpoint)
+    trainer = make_trainer(settings, splits, mean, device, folder.checkpoint, anew=folder.outdated)
     known = facts(splits, trainer)
+    if folder.outdated:
+        folder.clear()  # only now: device, data and network are there, and so are the weights to start from
     resumed = trainer.resume()
     write_text(folder.config, to_yaml(settings))
-    with StopRequest() as stop, RunLog(folder.path, trainer.progress.written, trainer.plan.steps) as log:
+    with stop, RunLog(folder.path, trainer.progress.written, trainer.plan.steps) as log:
         log.say(headline(settings, known, device))
         for note in splits.notes:
             log.say(f"warning: {note}")

@@ -12,17 +12,19 @@ from lsoftmax.checks import MARGIN_ON, Gradient, MarginOn, check_choice, check_g
 class AnnealedMargin(nn.Module):
     """Mix-in for modules with a margin `m` and an annealing `lam`.
 
-    Lambda lives in a 0-dim float64 buffer: setting it neither recompiles nor synchronises. It is no part of the
-    state_dict, since it is a function of the step.
+    Lambda lives in a float64 buffer of shape (1,): setting it neither recompiles nor synchronises, and torch.compile
+    keeps what is written there, which it does not for a 0-dim one on the CPU. It is no part of the state_dict, since it
+    is a function of the step.
     """
 
     _lam: Tensor
+    _lam_without_memory: float = 0.0  # lambda as a number while the buffer is on the device meta
 
     def _set_margin(self, m: int, lam: float, gradient: Gradient, margin_on: MarginOn) -> None:
         """For `__init__`. ValueError if a value is out of range."""
         check_gradient(gradient)
         check_choice("margin_on", margin_on, MARGIN_ON)
-        self.register_buffer("_lam", torch.zeros((), dtype=torch.float64), persistent=False)
+        self.register_buffer("_lam", torch.zeros(1, dtype=torch.float64), persistent=False)
         self.gradient, self.margin_on = gradient, margin_on
         self.m = m
         self.lam = lam
@@ -42,23 +44,37 @@ class AnnealedMargin(nn.Module):
 
     @property
     def lam(self) -> Tensor:
-        return self._lam
+        """0-dim."""
+        return self._lam[0]
 
     @lam.setter
     def lam(self, value: float | Tensor) -> None:
         check_lam(value)
         if isinstance(value, Tensor):
-            self._lam.copy_(value)
+            self._lam.copy_(value.detach().reshape(1))  # else the buffer would join the graph of what it was set from
         else:
             self._lam.fill_(value)
+        self._remember_without_memory(value)
+
+    def _remember_without_memory(self, value: float | Tensor) -> None:
+        """`to_empty` has nothing else to go by."""
+        if self._lam.is_meta and not (isinstance(value, Tensor) and value.is_meta):
+            self._lam_without_memory = float(value)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        lam = self._buffers.pop("_lam")  # half() must not round it, and MPS has no float64
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        lam = self._lam
+        del self._buffers["_lam"]  # half() must not round it, and MPS has no float64
+        try:
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        finally:
+            self._buffers["_lam"] = lam  # also where the device is not there
         device = next(self.parameters()).device
-        assert lam is not None
         dtype = torch.float32 if device.type == "mps" else torch.float64
-        self._buffers["_lam"] = torch.zeros((), dtype=dtype, device=device) if lam.is_meta else lam.to(device, dtype)
+        if lam.is_meta:
+            self._lam = torch.full((1,), self._lam_without_memory, dtype=dtype, device=device)
+        else:
+            self._lam = lam.to(device, dtype)
+            self._remember_without_memory(lam[0])
         return self
 
     def extra_repr(self) -> str:

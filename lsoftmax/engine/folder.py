@@ -35,6 +35,7 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.weights = path / "model.safetensors"
         self.result = path / "result.json"
+        self.outdated = False  # `ended` found a run that is to be replaced: `clear` before the new one writes
         self._lock: TextIO | None = None
 
     def acquire(self) -> None:
@@ -70,8 +71,8 @@ class RunFolder:
     def ended(self, overwrite: bool) -> dict[str, Any] | None:
         """The result of a run that has ended here; None if one is to begin or to go on.
 
-        overwrite: remove a run that has ended, is damaged or was asked something else. An unfinished run of what is
-        asked goes on all the same.
+        overwrite: a run that has ended, is damaged or was asked something else is `outdated`. It stays until the caller
+        knows that the new one can begin. An unfinished run of what is asked goes on all the same.
 
         UserError if what is here is damaged or was asked something else.
         """
@@ -84,12 +85,10 @@ class RunFolder:
         except UserError:
             if not overwrite:
                 raise
-            self.clear()
+            self.outdated = True
             return None
-        if result is not None and overwrite:
-            self.clear()
-            return None
-        return result
+        self.outdated = result is not None and overwrite
+        return None if self.outdated else result
 
     def _result(self) -> dict[str, Any] | None:
         if not self.result.exists():
@@ -111,19 +110,34 @@ class RunFolder:
             )
 
     def clear(self) -> None:
-        """Remove what a run writes, and nothing else. The result goes first: without it the run has not ended."""
+        """Remove what a run writes, and nothing else. The result goes first: without it the run has not ended.
+
+        UserError if the disk refuses, or if a folder lies where a file should: then all is still there.
+        """
         events = sorted(self.path.glob("events.out.tfevents.*"))
-        files = (self.result, self.checkpoint, self.anchor, self.weights, self.metrics, self.config)
-        for path in (*files, *events):
-            path.unlink(missing_ok=True)
-            path.with_name(path.name + ".part").unlink(missing_ok=True)  # of a write that was killed
+        files = (self.result, self.checkpoint, self.anchor, self.weights, self.metrics, self.config, *events)
+        paths = [each for path in files for each in (path, path.with_name(path.name + ".part"))]  # of a killed write
+        for path in paths:
+            if path.is_dir() and not path.is_symlink():
+                raise UserError(f"cannot remove {path}: it is a folder; move it away, or choose another run_dir=")
+        for path in paths:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                remedy = "choose another run_dir="
+                raise UserError(f"cannot remove {path}: {error.strerror}; {remedy}") from error
 
     def finish(self, result: dict[str, Any], keep_checkpoint: bool) -> None:
         """Write result.json last, then drop the checkpoint."""
         write_json(self.result, result)
         if not keep_checkpoint:
-            self.checkpoint.unlink(missing_ok=True)
-            self.anchor.unlink(missing_ok=True)
+            self.drop_checkpoint()
+
+    def drop_checkpoint(self) -> None:
+        """Of a run that has ended; a kill may have come between its result and this. What cannot go stays."""
+        for path in (self.checkpoint, self.anchor):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _differences(there: dict[str, Any], asked: dict[str, Any]) -> list[str]:

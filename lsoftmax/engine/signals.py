@@ -17,7 +17,7 @@ class StopRequest:
     """Context manager that catches SIGINT and SIGTERM. A second one of them acts at once, as it would without us."""
 
     def __init__(self) -> None:
-        self._signum: int | None = None
+        self.signum: int | None = None  # of the signal that has come
         self._before: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
@@ -30,11 +30,11 @@ class StopRequest:
 
     def check(self) -> None:
         """Raise Interrupted if a signal has come; called between steps and between evaluation batches."""
-        if self._signum is not None:
-            raise Interrupted(self._signum)
+        if self.signum is not None:
+            raise Interrupted(self.signum)
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
-        self._signum = signum
+        self.signum = signum
         self._restore()
 
     def _restore(self) -> None:

@@ -154,17 +154,33 @@ def test_a_refused_folder_is_left_as_it_was(folder, make):
 @pytest.mark.parametrize("make", [begun_as, ended_as])
 def test_overwrite_replaces_another_configuration(folder, make):
     make(folder, OTHER)
-    assert folder.ended(overwrite=True) is None and os.listdir(folder.path) == [".lock"]
+    assert folder.ended(overwrite=True) is None and folder.outdated
 
 
 def test_overwrite_does_an_ended_run_again(folder):
     ended_as(folder)
-    assert folder.ended(overwrite=True) is None and os.listdir(folder.path) == [".lock"]
+    assert folder.ended(overwrite=True) is None and folder.outdated
+
+
+@pytest.mark.parametrize("make", [begun_as, ended_as])
+def test_what_overwrite_replaces_stays_until_it_is_cleared(folder, make):
+    make(folder, OTHER)
+    before = sorted(os.listdir(folder.path))
+    folder.ended(overwrite=True)
+    assert sorted(os.listdir(folder.path)) == before
+    folder.clear()
+    assert os.listdir(folder.path) == [".lock"]
 
 
 def test_overwrite_goes_on_with_an_unfinished_run(folder):
     begun_as(folder)
-    assert folder.ended(overwrite=True) is None and folder.checkpoint.exists()
+    assert folder.ended(overwrite=True) is None and not folder.outdated
+
+
+def test_without_overwrite_nothing_is_outdated(folder):
+    ended_as(folder)
+    folder.ended(overwrite=False)
+    assert not folder.outdated
 
 
 @pytest.mark.parametrize(
@@ -178,7 +194,7 @@ def test_a_damaged_result_is_an_error_that_names_the_remedy(folder, content):
 
 def test_overwrite_replaces_a_damaged_result(folder):
     folder.result.write_bytes(b"{")
-    assert folder.ended(overwrite=True) is None and not folder.result.exists()
+    assert folder.ended(overwrite=True) is None and folder.outdated
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04"])
@@ -196,7 +212,7 @@ def test_a_checkpoint_that_does_not_say_what_was_asked_is_an_error(folder):
 
 def test_overwrite_replaces_a_damaged_checkpoint(folder):
     folder.checkpoint.write_bytes(b"PK\x03\x04")
-    assert folder.ended(overwrite=True) is None and not folder.checkpoint.exists()
+    assert folder.ended(overwrite=True) is None and folder.outdated
 
 
 # --- clear and finish

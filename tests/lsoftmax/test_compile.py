@@ -69,6 +69,37 @@ def test_setting_a_heads_lambda_does_not_recompile(batch):
             torch.testing.assert_close(step(features, labels), head(features, labels), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("lams", [(5.0, 0.5), (torch.tensor(5.0), torch.tensor(0.5))], ids=["number", "tensor"])
+def test_a_lambda_set_within_the_compiled_step_counts_and_stays(batch, lams):
+    features, _, labels = batch(dtype=torch.float32)
+    head = LSoftmaxLinear(5, 4, lam=1000.0)
+
+    def step(lam):
+        head.lam = lam
+        return head(features, labels).square().mean()
+
+    for lam in lams:
+        traced = compiled(step)(lam)
+        assert float(head.lam) == float(lam)
+        torch.testing.assert_close(traced, step(lam), rtol=1e-6, atol=1e-6)
+
+
+def test_a_lambda_tensor_set_within_the_compiled_step_does_not_recompile(batch):
+    features, _, labels = batch(dtype=torch.float32)
+    head = LSoftmaxLinear(5, 4)
+
+    @compiled
+    def step(lam):
+        head.lam = lam
+        return head(features, labels)
+
+    step(torch.tensor(1000.0))
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for lam in (5.0, 0.0):
+            step(torch.tensor(lam))
+            assert float(head.lam) == lam
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -135,10 +135,10 @@ def test_m_and_the_sizes_show_in_the_representation(head):
 # m and lambda as attributes
 
 
-def test_lambda_is_a_0_dim_tensor_that_setting_keeps(head):
-    before = head.lam
+def test_lambda_is_a_0_dim_tensor_in_a_buffer_that_setting_keeps(head):
+    before = dict(head.named_buffers())["_lam"]
     head.lam = 5.0
-    assert head.lam is before and before.ndim == 0 and before == 5.0
+    assert dict(head.named_buffers())["_lam"] is before and head.lam.ndim == 0 and head.lam == 5.0
 
 
 def test_lambda_may_be_set_from_a_tensor(head):
@@ -146,11 +146,23 @@ def test_lambda_may_be_set_from_a_tensor(head):
     assert float(head.lam) == 2.5 and not head.lam.requires_grad
 
 
+def test_lambda_may_be_set_from_itself(head):
+    head.lam = head.lam
+    assert head.lam.item() == 0.3
+
+
 def test_a_lambda_tensor_that_was_set_is_copied(head):
     value = torch.tensor(2.5)
     head.lam = value
     value.fill_(7.0)
     assert float(head.lam) == 2.5
+
+
+def test_a_lambda_with_a_graph_leaves_it_behind(head, features, labels):
+    for lam in (torch.tensor(2.5, requires_grad=True), torch.tensor(1.5, requires_grad=True) * 2, 4.0):
+        head.lam = lam
+        assert not head.lam.requires_grad and head.lam == lam
+        head(features, labels).sum().backward()
 
 
 @pytest.mark.parametrize("lam", [-1, -1e-3, math.nan, torch.ones(1)])
@@ -236,6 +248,29 @@ def test_a_head_made_without_memory_can_be_materialised():
     head.to_empty(device="cpu").reset_parameters()
     head.lam = 5.0
     assert head(torch.randn(2, 5), torch.tensor([0, 1])).isfinite().all()
+
+
+@pytest.mark.parametrize("later", [None, 5.0, torch.tensor(5.0)])
+def test_lambda_is_there_when_a_head_made_without_memory_is_materialised(later):
+    with torch.device("meta"):
+        head = LSoftmaxLinear(5, 4, lam=7.0)
+    if later is not None:
+        head.lam = later
+    head = copy.deepcopy(head).half().to_empty(device="cpu")
+    assert float(head.lam) == (7.0 if later is None else 5.0)
+
+
+def test_lambda_survives_a_loss_of_memory(head):
+    assert head.to("meta").to_empty(device="cpu").lam.item() == 0.3
+
+
+def test_a_failed_conversion_leaves_lambda_where_it_was(head, features, labels):
+    def refuse(tensor):
+        raise RuntimeError("no such device")
+
+    with pytest.raises(RuntimeError, match="no such device"):
+        head._apply(refuse)
+    assert head.lam.item() == 0.3 and head(features, labels).isfinite().all()
 
 
 def test_the_forward_pass_changes_no_state(head, features, labels):

@@ -1,5 +1,6 @@
 """train.py from the weights of another run."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,43 @@ def test_a_margin_can_start_from_softmax(command: Command, tmp_path: Path, tiny:
     assert command(*softmax).code == 0
     assert command(*tiny, f"init_from={tmp_path / 'first'}", f"run_dir={tmp_path / 'second'}").code == 0
     assert result(tmp_path / "second")["init_from"] == str(tmp_path / "first")
+
+
+@pytest.fixture
+def stopped(command: Command, ended: Path, tmp_path: Path, tiny: Options) -> tuple[str, ...]:
+    """The command of a run with init_from that was killed before its result."""
+    options = (*tiny, f"init_from={ended}", f"run_dir={tmp_path / 'next'}")
+    assert command(*options, "trainer.keep_checkpoint=true").code == 0
+    (tmp_path / "next" / "result.json").unlink()
+    return options
+
+
+def test_a_stopped_run_goes_on_without_the_run_that_it_started_from(
+    command: Command, ended: Path, stopped: Options
+) -> None:
+    shutil.rmtree(ended)
+    done = command(*stopped)
+    assert done.code == 0 and "going on from step 3" in done.out
+
+
+def test_a_run_begun_anew_needs_the_run_that_it_starts_from(
+    command: Command, ended: Path, tmp_path: Path, stopped: Options
+) -> None:
+    """Where the checkpoint is not the one to go on from."""
+    shutil.rmtree(ended)
+    path = tmp_path / "next" / "checkpoint.pt"
+    torch.save(torch.load(path, weights_only=True) | {"data_sha256": "b" * 64}, path)
+    done = command(*stopped, "trainer.overwrite=true")
+    assert done.is_users_mistake() and str(ended) in done.err and path.exists()
+
+
+def test_a_finished_run_with_a_checkpoint_begins_anew_from_the_given_weights(
+    command: Command, ended: Path, tmp_path: Path, stopped: Options
+) -> None:
+    assert command(*stopped, "trainer.keep_checkpoint=true").code == 0
+    shutil.rmtree(ended)
+    done = command(*stopped, "trainer.overwrite=true")
+    assert done.is_users_mistake() and str(ended) in done.err and (tmp_path / "next" / "result.json").exists()
 
 
 @pytest.mark.parametrize("option", ["model.width=0.1", "dataset.classes=3", "model=cifar100", "model.activation=relu"])

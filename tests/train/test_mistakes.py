@@ -1,5 +1,6 @@
 """train.py: what a user can mend is one line and exit code 2."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,51 @@ def test_more_images_than_there_are_is_one_line(command: Command, tmp_path: Path
 def test_a_run_folder_that_cannot_be_made_is_one_line(command: Command, tmp_path: Path, tiny: Options) -> None:
     (tmp_path / "file").write_text("")
     assert command(*tiny, f"run_dir={tmp_path / 'file' / 'run'}").is_users_mistake()
+
+
+MISTAKES = ["device=cuda:99", "dataset.classes=11", "model.filters=[1,2]", "init_from=/no/such/run"]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_overwrite_keeps_the_run_until_the_new_one_can_begin(
+    command: Command, ended: Path, mistake: str, tiny: Options
+) -> None:
+    before = {item.name: item.read_bytes() for item in ended.iterdir() if item.name != ".lock"}
+    assert command(*tiny, mistake, f"run_dir={ended}", "trainer.overwrite=true").is_users_mistake()
+    assert {item.name: item.read_bytes() for item in ended.iterdir() if item.name != ".lock"} == before
+
+
+def test_overwrite_does_not_empty_the_folder_that_a_run_starts_from(
+    command: Command, ended: Path, tiny: Options, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(ended)
+    done = command(*tiny, f"init_from={tmp_path / 'link'}", f"run_dir={ended}", "trainer.overwrite=true")
+    assert done.is_users_mistake() and "choose another run_dir=" in done.err
+    assert (ended / "result.json").exists() and (ended / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["result.json", "checkpoint.pt"])
+def test_a_folder_in_the_place_of_a_file_is_one_line(command: Command, ended: Path, name: str, tiny: Options) -> None:
+    (ended / name).unlink(missing_ok=True)
+    (ended / name).mkdir()
+    before = sorted(ended.iterdir())
+    done = command(*tiny, f"run_dir={ended}", "trainer.overwrite=true")
+    assert done.is_users_mistake() and f"{ended / name}: it is a folder" in done.err
+    assert sorted(ended.iterdir()) == before
+
+
+LACKING = [{"precision": None}, {"seconds": None}, {"test_error": "much"}, {"status": "diverged", "divergences": []}]
+
+
+@pytest.mark.parametrize("change", LACKING)
+def test_a_record_that_lacks_what_is_shown_is_one_line(
+    command: Command, ended: Path, change: dict[str, Any], tiny: Options, result: Result
+) -> None:
+    record = {key: value for key, value in (result(ended) | change).items() if value is not None}
+    (ended / "result.json").write_text(json.dumps(record))
+    done = command(*tiny, f"run_dir={ended}")
+    assert done.is_users_mistake() and "result.json is damaged; trainer.overwrite=true" in done.err
+    assert command(*tiny, f"run_dir={ended}", "trainer.overwrite=true").code == 0
 
 
 @pytest.mark.parametrize("key", ["data_root", "init_from"])

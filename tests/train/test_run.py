@@ -171,6 +171,25 @@ def test_keep_checkpoint_keeps_it(command: Command, tmp_path: Path, tiny: Option
     assert (tmp_path / "run" / "checkpoint.pt").exists()
 
 
+@pytest.mark.parametrize("left", [("checkpoint.pt", "anchor.pt"), ("anchor.pt",)])
+def test_a_run_killed_between_its_result_and_its_checkpoint_leaves_none(
+    ended: Path, command: Command, tiny: Options, left: Options
+) -> None:
+    for name in left:
+        (ended / name).write_bytes(b"left behind")
+    assert command(*tiny, f"run_dir={ended}").code == 0
+    assert not (ended / "checkpoint.pt").exists() and not (ended / "anchor.pt").exists()
+
+
+@pytest.mark.parametrize("now", ["true", "false"])
+def test_a_checkpoint_that_was_to_be_kept_stays_when_the_run_is_asked_for_again(
+    command: Command, tmp_path: Path, tiny: Options, now: str
+) -> None:
+    assert command(*tiny, f"run_dir={tmp_path / 'run'}", "trainer.keep_checkpoint=true").code == 0
+    assert command(*tiny, f"run_dir={tmp_path / 'run'}", f"trainer.keep_checkpoint={now}").code == 0
+    assert (tmp_path / "run" / "checkpoint.pt").exists()
+
+
 @pytest.mark.parametrize("option", ["trainer.deterministic=false", "trainer.precision=bf16"])
 def test_how_a_run_is_executed_is_in_its_result(
     command: Command, tmp_path: Path, option: str, tiny: Options, result: Result

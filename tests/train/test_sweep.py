@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+import lsoftmax.engine.weights
 from configs import ROOT
 
 Options = tuple[str, ...]
@@ -61,3 +64,21 @@ def test_a_sweep_stopped_by_a_signal_saves_says_so_and_starts_nothing_more(
     assert "stopped by SIGTERM" in err and err.count("\n") == 1
     assert "interrupted" in out and "not started" in out
     assert (path / "checkpoint.pt").exists() and not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_too_late_for_a_run_stops_the_sweep_after_it(
+    command: Command, tmp_path: Path, tiny: Options, result: Result, monkeypatch: pytest.MonkeyPatch, signum: int
+) -> None:
+    save = lsoftmax.engine.weights.save_weights
+
+    def save_then_signal(*arguments: Any) -> None:
+        save(*arguments)
+        signal.raise_signal(signum)
+
+    monkeypatch.setattr("lsoftmax.engine.weights.save_weights", save_then_signal)
+    done = command("-m", *tiny, f"run_dir={tmp_path / 'a'},{tmp_path / 'b'}")
+    assert done.code == 128 + signum
+    assert result(tmp_path / "a")["status"] == "finished" and not (tmp_path / "b").exists()
+    assert "test error" in done.out and "not started" in done.out
+    assert done.err == f"stopped by {signal.Signals(signum).name}; this run had ended\n"
