@@ -81,6 +81,7 @@ def _show() -> int:
     """--help, --cfg job and the like are Hydra's."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises to us instead of printing
     register()
+    sys.argv[1:] = map(arguments.quoted, sys.argv[1:])
     try:
         hydra.main(config_path=str(ROOT / "configs"), config_name="config", version_base="1.3")(lambda config: None)()
     except (HydraException, OmegaConfBaseException) as error:

@@ -91,6 +91,17 @@ def test_cfg_job_prints_the_configuration_and_runs_nothing(command: Command) -> 
     assert yaml.safe_load(said.out)["loss"]["m"] == 3
 
 
+@pytest.mark.parametrize("path", ["a/loss.m=3", "/tmp/josé"])
+def test_cfg_job_takes_a_path_as_a_run_does(command: Command, path: str) -> None:
+    said = command("--cfg", "job", f"run_dir={path}")
+    assert (said.code, said.err) == (0, "")
+    assert yaml.safe_load(said.out)["run_dir"] == path
+
+
+def test_paths_can_be_swept_over(command: Command) -> None:
+    assert [str(path) for _, path in command("-m", "run_dir=/tmp/a,/tmp/b").jobs] == ["/tmp/a", "/tmp/b"]
+
+
 # Sweeps
 
 
