@@ -55,8 +55,9 @@ def groups() -> dict[str, list[str]]:
 
 def _parse(arguments: list[str]) -> list[Override]:
     for argument in arguments:
-        if argument.startswith("hydra"):
-            raise ConfigError(f"{argument.partition('=')[0]} is Hydra's own and has no effect here")
+        key = argument.partition("=")[0].lstrip("+~")
+        if re.match(r"hydra\b", key):
+            raise ConfigError(f"{key} is Hydra's own and has no effect here")
         if argument.startswith("="):
             raise ConfigError(f"cannot read {argument!r}; options are written key=value")
     try:
@@ -70,9 +71,13 @@ def _values(key: str, override: Override, sweep: bool) -> list[str]:
         raise ConfigError(
             f"{override.input_line}: several values need -m to sweep over them, or {key}=[...] for a list"
         )
-    if not override.is_discrete_sweep():
+    try:
+        values = list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
+    except (HydraException, ValueError):  # glob(*), range(1,3,0)
+        values = []
+    if not values:
         raise ConfigError(f"{override.input_line}: a sweep needs values to choose from, as {key}=1,2,3")
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return [f"{key}={value}" for value in values]
 
 
 def _without_null(job: Sequence[str]) -> list[str]:

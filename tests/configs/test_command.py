@@ -183,6 +183,13 @@ def test_a_sweep_can_compare_an_experiment_with_none(command: Command) -> None:
     assert [settings.dataset.name for settings, _ in said.jobs] == ["mnist", "mnist5k"]
 
 
+@pytest.mark.parametrize("option", ["loss=glob(*)", "seed=range(1,3,0)", "seed=range(3,1)", "seed=interval(1,2)"])
+def test_a_sweep_without_values_is_one_line(command: Command, option: str) -> None:
+    said = command("-m", option)
+    assert (said.code, said.jobs) == (2, [])
+    assert said.err.startswith(f"error: {option}: a sweep needs values") and said.err.count("\n") == 1
+
+
 def test_an_unknown_key_everywhere_is_said_and_nothing_runs(command: Command) -> None:
     said = command("-m", "loss.mm=1,2")
     assert (said.code, said.jobs) == (2, [])

@@ -86,8 +86,10 @@ def test_a_reference_in_a_path_is_followed(monkeypatch: pytest.MonkeyPatch) -> N
     assert compose(["run_dir=${oc.env:HERE}/b=é"]).run_dir == "/tmp/é/b=é"
 
 
-def test_hydras_own_keys_are_said_to_do_nothing() -> None:
-    assert message("hydra.sweep.dir=/tmp") == "hydra.sweep.dir is Hydra's own and has no effect here"
+@pytest.mark.parametrize("option", ["hydra.sweep.dir=/tmp", "+hydra.a=1", "++hydra.run.dir=/tmp", "~hydra.run.dir"])
+def test_hydras_own_keys_are_said_to_do_nothing(option: str) -> None:
+    key = option.partition("=")[0].lstrip("+~")
+    assert message(option) == f"{key} is Hydra's own and has no effect here"
 
 
 @pytest.mark.parametrize("option", ["loss.m=1,2", "loss.m=range(1,4)", "dataset=mnist,cifar10", "seed=choice(1,2)"])
