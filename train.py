@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def run(settings: Settings, path: Path) -> Outcome:
     """One run in the folder `path`: begin it, go on with it, or say that it has ended."""
+    from lsoftmax.engine.device import memory_errors
     from lsoftmax.engine.folder import RunFolder
     from lsoftmax.engine.signals import Interrupted
     from lsoftmax.errors import UserError
@@ -25,7 +26,8 @@ def run(settings: Settings, path: Path) -> Outcome:
         folder.acquire()
         result = folder.ended(settings.trainer.overwrite)
         if result is None:
-            result = train(settings, folder)
+            with memory_errors():
+                result = train(settings, folder)
         else:
             how = f"{result['precision']} on {result['device']}"
             print(f"this run has ended already ({how}); trainer.overwrite=true does it again")
