@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.command import Outcome, run_command
+from configs.command import Outcome, run_command, say
 from configs.schema import Settings
 from configs.settings import ROOT, compose, identity, to_yaml
 
@@ -30,8 +30,8 @@ def run(settings: Settings, path: Path) -> Outcome:
                 result = train(settings, folder)
         else:
             how = f"{result['precision']} on {result['device']}"
-            print(f"this run has ended already ({how}); trainer.overwrite=true does it again")
-        print(summary(settings, result, path))
+            say(f"this run has ended already ({how}); trainer.overwrite=true does it again")
+        say(summary(settings, result, path))
         code = 0 if result["status"] == "finished" else 3
         status = "collapsed" if result.get("collapsed") else result["status"]
         return Outcome(code, status, result["test_error"], result["seconds"], path)
