@@ -104,11 +104,19 @@ def _value(item: Any, values: dict[str, Any], path: str) -> Any:
     accepted, check = item.metadata["accepted"], item.metadata["check"]
     try:
         typed = _typed_value(item.type, value)
-        if check(typed):
-            return typed
+        accepts = check(typed)
     except (TypeError, OverflowError):
-        pass
+        accepts = False
+    if accepts:
+        _check_size(typed, item.metadata["most"], path)
+        return typed
     raise ConfigError(f"{path} must be {accepted}, got {value!r}")
+
+
+def _check_size(value: Any, most: int | None, path: str) -> None:
+    numbers = value if isinstance(value, list) else [value]
+    if most is not None and any(number is not None and number > most for number in numbers):
+        raise ConfigError(f"{path} must be <= {most}, got {value!r}")
 
 
 def _variant(path: str, value: Any) -> Any:
