@@ -1,6 +1,7 @@
 """From Hydra's composed values to checked settings: the one crossing."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ LOSS_ADDED_LATER: dict[type, dict[str, str]] = {
 def register() -> None:
     """${root:} of config.yaml is the folder of train.py: the default places do not depend on the working folder."""
     OmegaConf.register_new_resolver("root", lambda: str(ROOT), replace=True)
+    if os.environ.get("LSOFTMAX_DATA") == "":  # empty is as good as not set
+        del os.environ["LSOFTMAX_DATA"]
 
 
 def compose(overrides: Sequence[str] = ()) -> Settings:
