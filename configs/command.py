@@ -39,6 +39,10 @@ Job = Callable[[Settings, Path], Outcome]
 def run_command(job: Job) -> int:
     """Do what sys.argv asks for: one run, every job of a sweep (-m), or only show something. The highest exit code."""
     _open_outputs()
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return _fail(ConfigError("the working folder is gone; change to one that exists")).code
     asked = get_args_parser().parse_args()
     if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:
         return _show()

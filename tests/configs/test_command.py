@@ -305,3 +305,16 @@ def test_an_output_that_cannot_be_written_is_no_traceback(arguments: str, code: 
     command = f"{sys.executable} train.py {arguments}"
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (code, error)
+
+
+@pytest.mark.parametrize("arguments", [[], ["-m", "seed=1,2"], ["--help"]])
+def test_a_working_folder_that_is_gone_is_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    said = command(*arguments)
+    assert (said.code, said.jobs) == (2, [])
+    assert said.err == "error: the working folder is gone; change to one that exists\n"

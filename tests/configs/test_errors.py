@@ -118,3 +118,4 @@ def test_other_nonsense_is_an_error_too(option: str) -> None:
 @pytest.mark.parametrize("value", ["${nope}", "${oc.env:NO_SUCH_VARIABLE}", "${nope:}"])
 def test_a_reference_to_nothing_is_an_error_that_names_it(value: str) -> None:
     assert value.strip("${}:").removeprefix("oc.env:") in message(f"seed={value}")
+    assert message(f"loss.m={value}").startswith("loss.m: ")
