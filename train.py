@@ -1,5 +1,6 @@
 """Train one run, or a sweep of runs:  python train.py dataset=cifar10 loss.m=4  (python train.py --help)."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,14 +102,15 @@ def summary(settings: Settings, result: dict[str, Any], path: Path) -> str:
     if result["status"] != "finished":
         step = result["divergences"][-1]["step"]
         return f"\nThis run diverged at step {step} and has no test error; its curves are in {shown}"
-    python, train_py = _program("python"), _from_here(ROOT / "train.py")
+    python, train_py = _program("python"), _typed(ROOT / "train.py")
+    typed = _typed(path)
     lines = [
         f"test error   {result['test_error']:.2f} %   (train {result['train_error']:.2f} %, {result['seconds']:.0f} s)",
         *(["collapsed    it gave up a class, or did not learn its training set"] if result.get("collapsed") else []),
         *(f"{name:<12} {_verified(numbers)}" for name, numbers in (result.get("verification") or {}).items()),
         f"run folder   {shown}",
-        f"curves       {_program('tensorboard')} --logdir {shown}",
-        f"by class     {python} {_from_here(ROOT / 'scripts' / 'evaluate.py')} run={shown}",
+        f"curves       {_program('tensorboard')} --logdir {typed}",
+        f"by class     {python} {_typed(ROOT / 'scripts' / 'evaluate.py')} run={typed}",
     ]
     plain = compose([f"dataset={settings.dataset.name}"])
     if (plain.dataset, plain.model, plain.schedule) == (settings.dataset, settings.model, settings.schedule):
@@ -131,10 +133,15 @@ def _from_here(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+def _typed(path: Path) -> str:
+    """The same within a command."""
+    return shlex.quote(str(_from_here(path)))
+
+
 def _program(name: str) -> str:
     """The program of the environment that runs this."""
     path = Path(sys.prefix) / "bin" / name
-    return str(_from_here(path)) if path.exists() else name
+    return _typed(path) if path.exists() else name
 
 
 if __name__ == "__main__":

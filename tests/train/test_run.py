@@ -223,3 +223,11 @@ def test_an_output_that_cannot_be_written_does_not_stop_a_run(
     done = subprocess.run(f"{command} {output}", shell=True, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert result(tmp_path / "run")["status"] == "finished"
+
+
+def test_the_commands_of_the_summary_can_be_typed(tmp_path: Path, command: Command, tiny: Options) -> None:
+    path = tmp_path / "a run"
+    said = command(*tiny, f"run_dir={path}").out
+    for line in ("curves", "by class"):
+        [shown] = [text.removeprefix(line) for text in said.splitlines() if text.startswith(line)]
+        assert shlex.split(shown)[-1].removeprefix("run=") == str(path)
