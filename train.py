@@ -6,10 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.command import Outcome, run_command
+from configs.command import Outcome, run_command, say
 from configs.errors import ConfigError
+from configs.messages import headline, summary, summary_of_ended
 from configs.schema import Settings
-from configs.settings import ROOT, compose, from_file, identity, to_yaml
+from configs.settings import from_file, identity, to_yaml
 
 if TYPE_CHECKING:
     from lsoftmax.engine.folder import RunFolder
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 def run(settings: Settings, path: Path) -> Outcome:
     """One run in the folder `path`: begin it, go on with it, or say that it has ended."""
+    from lsoftmax.engine.device import memory_errors
     from lsoftmax.engine.folder import RunFolder
     from lsoftmax.engine.signals import Interrupted, StopRequest
     from lsoftmax.errors import UserError
@@ -30,12 +32,13 @@ def run(settings: Settings, path: Path) -> Outcome:
         folder.acquire()
         result = folder.ended(settings.trainer.overwrite)
         if result is None:
-            result = train(settings, folder, stop)
+            with memory_errors():
+                result = train(settings, folder, stop)
             words = summary(settings, result, path)
         else:
-            words = _words_of_ended(settings, result, folder)
+            words = summary_of_ended(settings, result, path)
             _drop_left_checkpoint(settings, folder)
-        print(words)
+        say(words)
         code = 0 if result["status"] == "finished" else 3
         if stop.signum is not None:  # too late for this run, but not for those after it
             print(f"{Interrupted(stop.signum)}; this run had ended", file=sys.stderr)
@@ -63,19 +66,6 @@ def _refuse_to_empty_its_source(settings: Settings, path: Path) -> None:
         raise UserError(
             f"init_from={source} is the run folder that trainer.overwrite=true would empty; choose another run_dir="
         )
-
-
-def _words_of_ended(settings: Settings, result: dict[str, Any], folder: "RunFolder") -> str:
-    """What the record of an ended run says. UserError if it lacks any of it."""
-    from lsoftmax.errors import UserError
-
-    try:
-        result["test_error"], float(result["seconds"])  # shown of a sweep
-        how = f"{result['precision']} on {result['device']}"
-        words = summary(settings, result, folder.path)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise UserError(f"{folder.result} is damaged; trainer.overwrite=true starts this run anew") from error
-    return f"this run has ended already ({how}); trainer.overwrite=true does it again\n{words}"
 
 
 def _drop_left_checkpoint(settings: Settings, folder: "RunFolder") -> None:
@@ -128,57 +118,6 @@ def train(settings: Settings, folder: "RunFolder", stop: "StopRequest") -> dict[
             result = diverged_record(trainer, folder.identity, known)
     folder.finish(result, settings.trainer.keep_checkpoint)
     return result
-
-
-def headline(settings: Settings, known: dict[str, Any], device: Any) -> str:
-    """What is about to run, in a line."""
-    loss = settings.loss.name + (f" m={settings.loss.m}" if hasattr(settings.loss, "m") else "")
-    width = "" if settings.model.width == 1 else f" x {settings.model.width:g}"
-    network = f"{settings.model.name} network{width}, {known['parameters']:,} parameters"
-    steps = f"{settings.schedule.steps:,} steps of {settings.schedule.batch_size}"
-    return f"{settings.dataset.name} | {network} | {loss} | {steps} | {device}, {settings.trainer.precision}"
-
-
-def summary(settings: Settings, result: dict[str, Any], path: Path) -> str:
-    """What a newcomer wants to know at the end."""
-    shown = _from_here(path)
-    if result["status"] != "finished":
-        step = result["divergences"][-1]["step"]
-        return f"\nThis run diverged at step {step} and has no test error; its curves are in {shown}"
-    python, train_py = _program("python"), _from_here(ROOT / "train.py")
-    lines = [
-        f"test error   {result['test_error']:.2f} %   (train {result['train_error']:.2f} %, {result['seconds']:.0f} s)",
-        *(["collapsed    it gave up a class, or did not learn its training set"] if result.get("collapsed") else []),
-        *(f"{name:<12} {_verified(numbers)}" for name, numbers in (result.get("verification") or {}).items()),
-        f"run folder   {shown}",
-        f"curves       {_program('tensorboard')} --logdir {shown}",
-        f"by class     {python} {_from_here(ROOT / 'scripts' / 'evaluate.py')} run={shown}",
-    ]
-    plain = compose([f"dataset={settings.dataset.name}"])
-    if (plain.dataset, plain.model, plain.schedule) == (settings.dataset, settings.model, settings.schedule):
-        other = "lsoftmax" if settings.loss.name == "softmax" else "softmax"
-        command = f"{python} {train_py}"
-        lines += [
-            f"compare      {command} dataset={settings.dataset.name} loss={other}",
-            f"sweep        {command} -m dataset={settings.dataset.name} loss.m=1,2,3,4 seed=0,1,2",
-        ]
-    return "\n" + "\n".join(lines)
-
-
-def _verified(numbers: dict[str, Any]) -> str:
-    accuracy, error = 100 * numbers["accuracy"], 100 * numbers["standard_error"]
-    return f"{accuracy:.2f} % +- {error:.2f} % (standard error) of {numbers['pairs']:,} pairs are judged rightly"
-
-
-def _from_here(path: Path) -> Path:
-    """As one would type it from the working folder."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _program(name: str) -> str:
-    """The program of the environment that runs this."""
-    path = Path(sys.prefix) / "bin" / name
-    return str(_from_here(path)) if path.exists() else name
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What was typed -> the overrides of each job."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from hydra.errors import HydraException
 from configs.errors import ConfigError, translate
 
 FOLDER = Path(__file__).resolve().parent
-PATHS = ("init_from", "run_dir", "data_root")  # run folders have = in their names, which Hydra wants in quotes
+PATHS = ("init_from", "run_dir", "data_root", "dataset.folder")
+# What Hydra reads in a path without quotes: ASCII alone, and not the = of run folders' names. A comma is a sweep.
+UNQUOTED = re.compile(r"(\$\{[^}]*\}|[\w./,$%*+:?@\\|-])*", re.ASCII)
 OPTIONAL_GROUPS = ("experiment", "debug")
 
 
@@ -21,7 +24,7 @@ def jobs(arguments: Sequence[str], *, sweep: bool) -> list[list[str]]:
     Of two values for one key the later counts.
     """
     choices: dict[str, list[str]] = {}
-    for override in _parse([_quoted(argument) for argument in arguments]):
+    for override in _parse([quoted(argument) for argument in arguments]):
         key = override.get_key_element()
         if override.is_sweep_override():
             choices[key] = _values(key, override, sweep)
@@ -30,6 +33,15 @@ def jobs(arguments: Sequence[str], *, sweep: bool) -> list[list[str]]:
         else:
             choices[key] = [f"{key}={override.get_value_element_as_str()}"]
     return [_without_null(job) for job in itertools.product(*choices.values())]
+
+
+def quoted(argument: str) -> str:
+    """Paths with what Hydra's grammar keeps for itself or does not know, in quotes."""
+    key, _, value = argument.partition("=")
+    if key.lstrip("+") not in PATHS or UNQUOTED.fullmatch(value) or value[:1] in ("'", '"'):
+        return argument
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value)
+    return f"{key}='{escaped}'"
 
 
 def groups() -> dict[str, list[str]]:
@@ -43,8 +55,9 @@ def groups() -> dict[str, list[str]]:
 
 def _parse(arguments: list[str]) -> list[Override]:
     for argument in arguments:
-        if argument.startswith("hydra"):
-            raise ConfigError(f"{argument.partition('=')[0]} is Hydra's own and has no effect here")
+        key = argument.partition("=")[0].lstrip("+~")
+        if re.match(r"hydra\b", key):
+            raise ConfigError(f"{key} is Hydra's own and has no effect here")
         if argument.startswith("="):
             raise ConfigError(f"cannot read {argument!r}; options are written key=value")
     try:
@@ -58,17 +71,13 @@ def _values(key: str, override: Override, sweep: bool) -> list[str]:
         raise ConfigError(
             f"{override.input_line}: several values need -m to sweep over them, or {key}=[...] for a list"
         )
-    if not override.is_discrete_sweep():
+    try:
+        values = list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
+    except (HydraException, ValueError):  # glob(*), range(1,3,0)
+        values = []
+    if not values:
         raise ConfigError(f"{override.input_line}: a sweep needs values to choose from, as {key}=1,2,3")
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
-
-
-def _quoted(argument: str) -> str:
-    """Paths with what Hydra's grammar keeps for itself, in quotes."""
-    key, _, value = argument.partition("=")
-    if key not in PATHS or not any(character in value for character in "=~ ()") or value[:1] in ("'", '"'):
-        return argument
-    return f"{key}='" + value.replace("'", "\\'") + "'"
+    return [f"{key}={value}" for value in values]
 
 
 def _without_null(job: Sequence[str]) -> list[str]:

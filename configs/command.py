@@ -38,6 +38,11 @@ Job = Callable[[Settings, Path], Outcome]
 
 def run_command(job: Job) -> int:
     """Do what sys.argv asks for: one run, every job of a sweep (-m), or only show something. The highest exit code."""
+    _open_outputs()
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return _fail(ConfigError("the working folder is gone; change to one that exists")).code
     asked = get_args_parser().parse_args()
     if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:
         return _show()
@@ -49,11 +54,22 @@ def run_command(job: Job) -> int:
         return _fail(error).code
     outcomes: list[Outcome] = []
     with _early_signals(lambda: _table(jobs[: len(outcomes)], outcomes) if asked.multirun else ""):
-        try:
-            return _sweep(job, jobs, outcomes) if asked.multirun else _run(job, jobs[0]).code
-        except BrokenPipeError:  # the reader has gone (| head); nobody is left to be told
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-            return 0
+        return _sweep(job, jobs, outcomes) if asked.multirun else _run(job, jobs[0]).code
+
+
+def say(text: str) -> None:
+    """A line on the standard output. One that cannot be written (| head, a full disk) is no reason to fail."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _open_outputs() -> None:
+    """Those that the caller has closed (>&-) go nowhere: Python has None for them."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 @contextmanager
@@ -66,7 +82,7 @@ def _early_signals(last_words: Callable[[], str]) -> Iterator[None]:
     def leave(signum: int, frame: FrameType | None) -> None:
         print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr, flush=True)
         if words := last_words():
-            print(words, flush=True)
+            say(words)
         os._exit(128 + signum)
 
     before = {signum: signal.signal(signum, leave) for signum in (signal.SIGINT, signal.SIGTERM)}
@@ -81,8 +97,15 @@ def _show() -> int:
     """--help, --cfg job and the like are Hydra's."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises to us instead of printing
     register()
+    sys.argv[1:] = map(arguments.quoted, sys.argv[1:])
     try:
         hydra.main(config_path=str(ROOT / "configs"), config_name="config", version_base="1.3")(lambda config: None)()
+        sys.stdout.flush()  # here, not when Python ends: then nobody could answer for what cannot be written
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        if isinstance(error, BrokenPipeError):  # the reader has gone (| head)
+            return 0
+        return _fail(ConfigError(f"cannot write to the standard output: {error.strerror}")).code
     except (HydraException, OmegaConfBaseException) as error:
         return _fail(translate(error)).code
     except ValueError as error:
@@ -110,7 +133,7 @@ def _sweep(job: Job, jobs: list[list[str]], outcomes: list[Outcome]) -> int:
         except Exception:  # a bug of ours: shown whole, and counted
             traceback.print_exc()
             outcomes.append(Outcome(code=1, status="crashed"))
-    print(_table(jobs, outcomes))
+    say(_table(jobs, outcomes))
     return max(outcome.code for outcome in outcomes)
 
 

@@ -24,7 +24,10 @@ def translate(error: HydraException | OmegaConfBaseException) -> ConfigError:
         if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
             return unknown_key(str(cause.full_key))
         cause = cause.__cause__
-    return ConfigError(" ".join(str(error).split("\n")[0].split()))
+    said = " ".join(str(error).split("\n")[0].split())
+    if isinstance(error, OmegaConfBaseException) and error.full_key:  # ${a reference to nothing}
+        said = f"{error.full_key}: {said}"
+    return ConfigError(said)
 
 
 def unknown_key(key: str) -> ConfigError:

@@ -9,14 +9,20 @@ from typing import Any
 
 MISSING = "???"  # OmegaConf's mark for a value that must be given
 
-
-def option(accepted: str, check: Callable[[Any], bool] = lambda value: True) -> Any:
-    """A field: what it accepts, in words for the error message and as a test of the typed value."""
-    return field(default=MISSING, metadata={"accepted": accepted, "check": check})
+LARGEST = 2**31 - 1  # of whole numbers: what every library takes as a count or a size
+FLOAT32_LARGEST = (2 - 2**-23) * 2.0**127
 
 
-def whole(least: int) -> dict[str, Any]:
-    return {"accepted": f"an integer >= {least}", "check": lambda value: value >= least}
+def option(accepted: str, check: Callable[[Any], bool] = lambda value: True, most: int | None = None) -> Any:
+    """A field: what it accepts, in words for the error message and as a test of the typed value.
+
+    most: of the value, or of each in a list. It has a message of its own: almost nobody needs to be told.
+    """
+    return field(default=MISSING, metadata={"accepted": accepted, "check": check, "most": most})
+
+
+def whole(least: int, most: int = LARGEST) -> dict[str, Any]:
+    return {"accepted": f"an integer >= {least}", "check": lambda value: value >= least, "most": most}
 
 
 def number(least: float, *, or_inf: bool = False) -> dict[str, Any]:
@@ -42,6 +48,7 @@ def choice(*names: str) -> dict[str, Any]:
 def maybe(accepted: dict[str, Any]) -> dict[str, Any]:
     check = accepted["check"]
     return {
+        **accepted,
         "accepted": f"{accepted['accepted']} or null",
         "check": lambda value: value is None or check(value),
     }
@@ -64,7 +71,7 @@ def _is_path(value: str) -> bool:
 
 def is_mean(value: Any) -> bool:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return math.isfinite(value)
+        return abs(value) <= FLOAT32_LARGEST
     return value in ("image", "channel")
 
 

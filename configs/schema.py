@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from configs.fields import (
+    LARGEST,
     MISSING,
     above_zero,
     are_names,
@@ -25,7 +26,7 @@ from configs.fields import (
 class Dataset:
     name: str = option("a data set")
     augment: str = option(**choice("none", "mirror", "crop_mirror"))
-    mean: Any = option("image, channel or a number", is_mean)
+    mean: Any = option("image, channel or a number that float32 can hold", is_mean)
     scale: float = option(**above_zero())
     validation: int = option(**whole(0))
     train_images: int | None = option(**maybe(whole(1)))
@@ -66,10 +67,14 @@ class Model:
     pooling: str = option(**choice("ceil", "floor"))
     after_fc: str | None = option(**maybe(choice("bn_prelu", "bn", "none")))
     filters: list[int] | None = option(
-        "a list of integers >= 1 or null", lambda value: value is None or (value != [] and all(n >= 1 for n in value))
+        "a list of integers >= 1 or null",
+        lambda value: value is None or (value != [] and all(n >= 1 for n in value)),
+        most=LARGEST,
     )
     input_size: list[int] | None = option(
-        "[height, width] or null", lambda value: value is None or (len(value) == 2 and all(n >= 1 for n in value))
+        "[height, width] or null",
+        lambda value: value is None or (len(value) == 2 and all(n >= 1 for n in value)),
+        most=LARGEST,
     )
 
 
@@ -87,7 +92,7 @@ class LSoftmax:
     """L-Softmax, and A-Softmax, which has the same keys: the losses that lambda anneals."""
 
     name: str = option("lsoftmax")
-    m: int = option(**whole(1))
+    m: int = option(**whole(1, most=1000))
     gradient: str = option(**choice(*GRADIENTS))
     margin_on: str = option(**choice(*MARGIN_ON))
 
@@ -129,7 +134,7 @@ class LearningRate:
 
     kind: str = option(**choice("step", "plateau"))
     base: float = option(**above_zero())
-    milestones: list[int] = option("a list of increasing steps > 0", increasing)
+    milestones: list[int] = option("a list of increasing steps > 0", increasing, most=LARGEST)
     factor: float = option(**above_zero())
     every: int = option(**whole(1))
     patience: int = option(**whole(0))

@@ -1,6 +1,7 @@
 """From Hydra's composed values to checked settings: the one crossing."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ LOSS_ADDED_LATER: dict[type, dict[str, str]] = {
 def register() -> None:
     """${root:} of config.yaml is the folder of train.py: the default places do not depend on the working folder."""
     OmegaConf.register_new_resolver("root", lambda: str(ROOT), replace=True)
+    if os.environ.get("LSOFTMAX_DATA") == "":  # empty is as good as not set
+        del os.environ["LSOFTMAX_DATA"]
 
 
 def compose(overrides: Sequence[str] = ()) -> Settings:
@@ -104,11 +107,19 @@ def _value(item: Any, values: dict[str, Any], path: str) -> Any:
     accepted, check = item.metadata["accepted"], item.metadata["check"]
     try:
         typed = _typed_value(item.type, value)
-        if check(typed):
-            return typed
+        accepts = check(typed)
     except (TypeError, OverflowError):
-        pass
+        accepts = False
+    if accepts:
+        _check_size(typed, item.metadata["most"], path)
+        return typed
     raise ConfigError(f"{path} must be {accepted}, got {value!r}")
+
+
+def _check_size(value: Any, most: int | None, path: str) -> None:
+    numbers = value if isinstance(value, list) else [value]
+    if most is not None and any(number is not None and number > most for number in numbers):
+        raise ConfigError(f"{path} must be <= {most}, got {value!r}")
 
 
 def _variant(path: str, value: Any) -> Any:

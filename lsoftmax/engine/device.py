@@ -4,12 +4,16 @@ import ctypes
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from lsoftmax.engine.files import first_line
 from lsoftmax.errors import UserError
 
+# What torch's RuntimeError says when memory is short on a CPU, or when the bytes asked for cannot even be counted.
+NO_MEMORY = ("can't allocate memory", "Storage size calculation overflowed")
 TRAINABLE = ("cpu", "cuda", "mps", "xpu")
 
 
@@ -61,6 +65,18 @@ def free_bytes(device: torch.device) -> int:
             return next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """UserError that names what to lower, if memory is short within."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(s in str(error) for s in NO_MEMORY):
+            raise
+        lower = "lower schedule.batch_size, model.width or trainer.eval_batch_size"
+        raise UserError(f"not enough memory; {lower}, or take fewer images") from error
 
 
 def describe(device: torch.device) -> str:

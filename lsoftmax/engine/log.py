@@ -55,7 +55,8 @@ class RunLog:
 
     def __exit__(self, kind: object, *rest: object) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with self._terminal_errors():
+                self._bar.close()
         # What has gone wrong already matters more than what closing says of it.
         with suppress(UserError) if kind is not None else nullcontext():
             self._close_files()
@@ -69,20 +70,18 @@ class RunLog:
     def tick(self, step: int) -> None:
         """The bar moves with every step, from the loop's own count."""
         if self._bar is not None:
-            self._bar.update(step - self._bar.n)
+            with self._terminal_errors():
+                self._bar.update(step - self._bar.n)
 
     def say(self, text: str) -> None:
         """A line on the terminal, above the progress bar."""
         if self._quiet:
             return
-        if self._bar is not None:
-            self._bar.write(text, file=self._stream)
-            return
-        try:
-            print(text, file=self._stream, flush=True)
-        except BrokenPipeError:  # the reader has gone (| head): the run goes on, silently
-            self._quiet = True
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        with self._terminal_errors():
+            if self._bar is not None:
+                self._bar.write(text, file=self._stream)
+            else:
+                print(text, file=self._stream, flush=True)
 
     def write(self, record: dict[str, Any]) -> None:
         """One logged step, to all three places."""
@@ -92,7 +91,8 @@ class RunLog:
                 if key != "step" and value is not None:
                     self._board.add_scalar(f"{_theme(key)}/{key}", value, record["step"])
         if self._bar is not None:
-            self._bar.set_postfix_str(_brief(record, ("loss", "test_error", "lam")))
+            with self._terminal_errors():
+                self._bar.set_postfix_str(_brief(record, ("loss", "test_error", "lam")))
         if self._bar is None or "test_error" in record:
             self.say(f"step {record['step']:>6}/{self._steps}  {_brief(record)}{self._eta(record['step'])}")
 
@@ -109,6 +109,17 @@ class RunLog:
                 self._lines.close()
             finally:
                 self._board.close()
+
+    @contextmanager
+    def _terminal_errors(self) -> Iterator[None]:
+        """The reader has gone (| head), or takes no more (a full disk): the run goes on, silently."""
+        try:
+            yield
+        except OSError:
+            if self._bar is not None:
+                self._bar.disable = True  # else it tries again when it is closed
+            self._quiet, self._bar = True, None
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
     @contextmanager
     def _disk_errors(self) -> Iterator[None]:

@@ -91,6 +91,17 @@ def test_cfg_job_prints_the_configuration_and_runs_nothing(command: Command) -> 
     assert yaml.safe_load(said.out)["loss"]["m"] == 3
 
 
+@pytest.mark.parametrize("path", ["a/loss.m=3", "/tmp/josé"])
+def test_cfg_job_takes_a_path_as_a_run_does(command: Command, path: str) -> None:
+    said = command("--cfg", "job", f"run_dir={path}")
+    assert (said.code, said.err) == (0, "")
+    assert yaml.safe_load(said.out)["run_dir"] == path
+
+
+def test_paths_can_be_swept_over(command: Command) -> None:
+    assert [str(path) for _, path in command("-m", "run_dir=/tmp/a,/tmp/b").jobs] == ["/tmp/a", "/tmp/b"]
+
+
 # Sweeps
 
 
@@ -170,6 +181,13 @@ def test_a_null_group_does_not_stop_the_other_jobs(command: Command) -> None:
 def test_a_sweep_can_compare_an_experiment_with_none(command: Command) -> None:
     said = command("-m", "experiment=caffe_mnist,null")
     assert [settings.dataset.name for settings, _ in said.jobs] == ["mnist", "mnist5k"]
+
+
+@pytest.mark.parametrize("option", ["loss=glob(*)", "seed=range(1,3,0)", "seed=range(3,1)", "seed=interval(1,2)"])
+def test_a_sweep_without_values_is_one_line(command: Command, option: str) -> None:
+    said = command("-m", option)
+    assert (said.code, said.jobs) == (2, [])
+    assert said.err.startswith(f"error: {option}: a sweep needs values") and said.err.count("\n") == 1
 
 
 def test_an_unknown_key_everywhere_is_said_and_nothing_runs(command: Command) -> None:
@@ -271,3 +289,32 @@ def test_cfg_job_with_m_is_code_2_without_a_traceback() -> None:
     done = alone("-m", "--cfg", "job")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        ("--cfg job > /dev/full", 2, "error: cannot write to the standard output: No space left on device\n"),
+        ("--help > /dev/full", 2, "error: cannot write to the standard output: No space left on device\n"),
+        ("--help >&-", 0, ""),
+        ("-m loss.m=0 > /dev/full", 2, "error: loss.m must be an integer >= 1, got 0\n"),
+        ("-m loss.m=0 >&-", 2, "error: loss.m must be an integer >= 1, got 0\n"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_no_traceback(arguments: str, code: int, error: str) -> None:
+    command = f"{sys.executable} train.py {arguments}"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (code, error)
+
+
+@pytest.mark.parametrize("arguments", [[], ["-m", "seed=1,2"], ["--help"]])
+def test_a_working_folder_that_is_gone_is_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    said = command(*arguments)
+    assert (said.code, said.jobs) == (2, [])
+    assert said.err == "error: the working folder is gone; change to one that exists\n"

@@ -70,15 +70,26 @@ def test_an_option_that_cannot_be_read_is_shown(option: str) -> None:
 
 
 PATHS = ["~/data", "outputs/runs/mnist5k/loss=softmax/seed=0", "a folder/with 'quotes'", "a/b=1,c=[1,2]"]
+PATHS += ["/tmp/josé", "/tmp/数据", "a#b", "a;b&c", "12:30/50%", "[a]/{b}", "a!^`<>", "back\\slash's \\", "one=\\'"]
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_path_needs_no_quotes(path: str) -> None:
     assert compose([f"data_root={path}", f"run_dir={path}"]).data_root == path
+    assert compose(["dataset=webface", f"dataset.folder={path}"]).dataset.folder == path
+    assert compose([f"++init_from={path}"]).init_from == path
 
 
-def test_hydras_own_keys_are_said_to_do_nothing() -> None:
-    assert message("hydra.sweep.dir=/tmp") == "hydra.sweep.dir is Hydra's own and has no effect here"
+def test_a_reference_in_a_path_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERE", "/tmp/é")
+    assert compose(["run_dir=${oc.env:HERE}/a"]).run_dir == "/tmp/é/a"
+    assert compose(["run_dir=${oc.env:HERE}/b=é"]).run_dir == "/tmp/é/b=é"
+
+
+@pytest.mark.parametrize("option", ["hydra.sweep.dir=/tmp", "+hydra.a=1", "++hydra.run.dir=/tmp", "~hydra.run.dir"])
+def test_hydras_own_keys_are_said_to_do_nothing(option: str) -> None:
+    key = option.partition("=")[0].lstrip("+~")
+    assert message(option) == f"{key} is Hydra's own and has no effect here"
 
 
 @pytest.mark.parametrize("option", ["loss.m=1,2", "loss.m=range(1,4)", "dataset=mnist,cifar10", "seed=choice(1,2)"])
@@ -107,3 +118,4 @@ def test_other_nonsense_is_an_error_too(option: str) -> None:
 @pytest.mark.parametrize("value", ["${nope}", "${oc.env:NO_SUCH_VARIABLE}", "${nope:}"])
 def test_a_reference_to_nothing_is_an_error_that_names_it(value: str) -> None:
     assert value.strip("${}:").removeprefix("oc.env:") in message(f"seed={value}")
+    assert message(f"loss.m={value}").startswith("loss.m: ")

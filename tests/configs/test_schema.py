@@ -45,7 +45,10 @@ MODELS = ("mnist_2d", "mnist", "cifar10", "cifar100", "face", "caffe_mnist", "ca
 BAD: dict[str, tuple[str, list[Any]]] = {
     "dataset.name": choice(*DATASETS),
     "dataset.augment": choice("none", "mirror", "crop_mirror"),
-    "dataset.mean": ("image, channel or a number", ["images", "", None, True, INF, NAN, HUGE, [1], {"a": 1}]),
+    "dataset.mean": (
+        "image, channel or a number",
+        ["images", "", None, True, INF, NAN, HUGE, 1e39, -1e39, [1], {"a": 1}],
+    ),
     "dataset.scale": positive(),
     "dataset.validation": whole(0),
     "dataset.train_images": whole(1, null=True),
@@ -169,6 +172,24 @@ def test_a_bad_value_is_an_error_that_names_key_value_and_what_is_accepted(
     assert "\n" not in str(error.value)
 
 
+def is_whole(accepted: str) -> bool:
+    return accepted.startswith(("an integer >=", "a list of integers", "[height", "a list of increasing"))
+
+
+# A number that no library takes would be a traceback later.
+LARGEST = {key: 2**31 - 1 for key, (accepted, _) in BAD.items() if is_whole(accepted)} | {"loss.m": 1000}
+LISTS = ("model.filters", "model.input_size", "schedule.lr.milestones")
+TOO_LARGE = [(key, value) for key, most in LARGEST.items() if key not in LISTS for value in (most + 1, 10**22)]
+TOO_LARGE += [(key, [1, value]) for key in LISTS for value in (2**31, 10**22)]
+
+
+@pytest.mark.parametrize(("key", "value"), TOO_LARGE)
+def test_a_number_that_is_too_large_is_an_error_that_names_the_largest(values: Values, key: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as error:
+        to_settings(OmegaConf.create(with_value(values, key, value)))
+    assert str(error.value) == f"{key} must be <= {LARGEST[key]}, got {value!r}"
+
+
 # The margins of these losses are real numbers; the others' are whole ones.
 MARGINS = [("cosface", "a number >= 0", bad) for bad in number()[1]]
 MARGINS += [("arcface", "a number >= 0 and < pi/2", bad) for bad in [*number()[1], math.pi / 2, 28.6]]
@@ -240,6 +261,10 @@ LIMITS = [
     ("dataset.classes", 2),
     ("dataset.mean", 0),
     ("dataset.mean", -127.5),
+    ("dataset.mean", 3.4028234e38),
+    ("loss.m", 1000),
+    ("schedule.steps", 2**31 - 1),
+    ("model.filters", [1, 2**31 - 1]),
     ("trainer.max_restarts", 0),
 ]
 

@@ -257,3 +257,8 @@ def test_an_older_record_of_softmax_is_the_same_run() -> None:
     asked = identity(compose(["loss=softmax"]))
     older = asked | {"schedule": asked["schedule"] | {"lam": {"kind": "power", "base": 1000.0}}, "test_error": 1.0}
     assert identity_of(older) == asked
+
+
+def test_an_empty_lsoftmax_data_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LSOFTMAX_DATA", "")
+    assert compose([]).data_root == str(ROOT / "outputs/data")

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from lsoftmax.engine.device import choose_device, describe, set_determinism
+from lsoftmax.engine.device import choose_device, describe, memory_errors, set_determinism
 from lsoftmax.errors import UserError
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without cuda")
@@ -69,6 +69,29 @@ def test_the_choice_of_the_user_for_cublas_stands(monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     set_determinism(True)
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+
+
+NO_MEMORY = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("Storage size calculation overflowed with sizes=[4611686018427387904, 2]"),
+]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: str(error)[:30])
+def test_too_little_memory_is_an_error_that_says_what_to_lower(error):
+    with pytest.raises(UserError) as raised, memory_errors():
+        raise error
+    assert "\n" not in str(raised.value)
+    for key in ("schedule.batch_size", "model.width", "trainer.eval_batch_size"):
+        assert key in str(raised.value)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), ValueError("a bug")])
+def test_another_error_is_not_taken_for_too_little_memory(error):
+    with pytest.raises(type(error), match="^a bug$"), memory_errors():
+        raise error
 
 
 def test_a_cpu_has_a_name():

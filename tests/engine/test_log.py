@@ -1,5 +1,6 @@
 """metrics.jsonl, TensorBoard and the terminal say the same."""
 
+import errno
 import io
 import json
 import math
@@ -264,6 +265,48 @@ def test_the_bar_of_a_resumed_run_starts_where_it_stood(tmp_path, monkeypatch):
 def test_numbers_that_are_not_finite_can_be_said(tmp_path, capsys, value):
     write(tmp_path, record(1) | {"lam": value, "loss": value}, quiet=False)
     assert str(value) in capsys.readouterr().out
+
+
+class Refusing(io.StringIO):
+    """A disk that is full, or a terminal that has gone."""
+
+    def __init__(self, error, terminal):
+        super().__init__()
+        self.error, self.isatty = error, lambda: terminal
+
+    def write(self, text):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.ENOSPC, "No space left"), OSError(errno.EIO, "")])
+@pytest.mark.parametrize("say_first", [True, False])
+def test_an_output_that_cannot_be_written_does_not_stop_the_run(tmp_path, monkeypatch, error, say_first):
+    monkeypatch.setattr(sys, "stdout", Refusing(error, terminal=False))
+    with RunLog(tmp_path, 0, 10) as log:
+        if say_first:
+            log.say("hello")
+        log.write(record(1))
+        log.write(record(2))
+        print("and nobody else fails")
+    sys.stdout.close()
+    assert steps_of(tmp_path) == [1, 2]
+
+
+@pytest.mark.parametrize("first", ["tick", "say", "write", "nothing"])
+def test_a_terminal_that_goes_away_does_not_stop_the_run(tmp_path, monkeypatch, first):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with RunLog(tmp_path, 0, 10) as log:
+        terminal.write = Refusing(OSError(errno.EIO, ""), terminal=True).write
+        if first == "tick":
+            log.tick(5)
+        if first == "say":
+            log.say("hello")
+        if first != "nothing":
+            log.write(record(5, test_error=3.0))
+            log.tick(6)
+    sys.stdout.close()
+    assert steps_of(tmp_path) == [5] * (first != "nothing")
 
 
 @pytest.mark.parametrize(

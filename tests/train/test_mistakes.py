@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from lsoftmax.engine.trainer import Trainer
+
 Options = tuple[str, ...]
 Command = Callable[..., Any]
 Result = Callable[[Path], dict[str, Any]]
@@ -53,6 +55,21 @@ def test_what_only_the_data_can_refuse_is_one_line(
     done = command(*tiny, *options.split(), f"run_dir={tmp_path / 'run'}")
     assert done.is_users_mistake()
     assert IMPOSSIBLE[options] in done.err
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory")])
+def test_too_little_memory_is_one_line_and_the_run_can_be_tried_again(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: Options, error: Exception
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run", refuse)
+        done = command(*tiny, f"run_dir={tmp_path / 'run'}")
+    assert done.is_users_mistake()
+    assert "schedule.batch_size" in done.err
+    assert command(*tiny, f"run_dir={tmp_path / 'run'}").code == 0
 
 
 @pytest.mark.parametrize("key", ["validation", "train_images"])

@@ -5,6 +5,7 @@ Two runs are whole processes; the others are made in this one.
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -231,3 +232,21 @@ def test_an_infinite_lambda_is_a_run_without_a_margin(
     options = ["schedule=cifar10_paper", f"schedule.lam.{key}=inf", f"run_dir={tmp_path / 'run'}"]
     assert command(*tiny, *options).code == 0
     assert result(tmp_path / "run")["status"] == "finished"
+
+
+@pytest.mark.parametrize("output", [">/dev/full", ">&-", "2>&- >&-"])
+def test_an_output_that_cannot_be_written_does_not_stop_a_run(
+    tmp_path: Path, tiny: Options, result: Result, output: str
+) -> None:
+    command = shlex.join([sys.executable, str(ROOT / "train.py"), *tiny, f"run_dir={tmp_path / 'run'}"])
+    done = subprocess.run(f"{command} {output}", shell=True, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert result(tmp_path / "run")["status"] == "finished"
+
+
+def test_the_commands_of_the_summary_can_be_typed(tmp_path: Path, command: Command, tiny: Options) -> None:
+    path = tmp_path / "a run"
+    said = command(*tiny, f"run_dir={path}").out
+    for line in ("curves", "by class"):
+        [shown] = [text.removeprefix(line) for text in said.splitlines() if text.startswith(line)]
+        assert shlex.split(shown)[-1].removeprefix("run=") == str(path)
