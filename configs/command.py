@@ -62,14 +62,18 @@ def say(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        _silence("stdout")
 
 
 def _open_outputs() -> None:
     """Those that the caller has closed (>&-) go nowhere: Python has None for them."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+            _silence(name)
+
+
+def _silence(name: str) -> None:
+    setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 @contextmanager
@@ -102,7 +106,7 @@ def _show() -> int:
         hydra.main(config_path=str(ROOT / "configs"), config_name="config", version_base="1.3")(lambda config: None)()
         sys.stdout.flush()  # here, not when Python ends: then nobody could answer for what cannot be written
     except OSError as error:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        _silence("stdout")
         if isinstance(error, BrokenPipeError):  # the reader has gone (| head)
             return 0
         return _fail(ConfigError(f"cannot write to the standard output: {error.strerror}")).code

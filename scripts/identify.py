@@ -190,22 +190,15 @@ class _Shuffled:
         self.shape = (len(features) if rows is None else len(rows), features.values.shape[1])
 
     def __getitem__(self, where: slice) -> object:
+        from data.faces.features import without_direction
+
         if self._rows is None:
             return self._values[where]
         rows = self._rows[where]
         block = self._values[rows]
-        _check_rows(block, rows)  # here, where the row is known: identify counts in the shuffled order
+        if bad := without_direction(block):  # here, where the row is known: identify counts in the shuffled order
+            raise ValueError(f"row {rows[bad[0]]} of distractors is {bad[1]}: it has no direction to compare")
         return block
-
-
-def _check_rows(values: "np.ndarray", rows: "np.ndarray") -> None:
-    import numpy as np
-
-    finite, there = np.isfinite(values).all(axis=1), values.any(axis=1)
-    if not (finite & there).all():
-        bad = int(np.argmin(finite & there))
-        what = "is all zero" if finite[bad] else "is not finite"
-        raise ValueError(f"row {rows[bad]} of distractors {what}: it has no direction to compare")
 
 
 def _report(found: "list[Identification]") -> str:

@@ -196,9 +196,15 @@ def _checked(path: Path, values: np.ndarray, rows: bool = True) -> np.ndarray:
         raise UserError(f"{path}: {values.dtype} is wider than torch's floats; save it as float64")
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
-    if rows:
-        finite, there = np.isfinite(values).all(axis=1), values.any(axis=1)
-        if not (finite & there).all():
-            row = int(np.argmin(finite & there))
-            raise UserError(f"{path}: row {row} is {'all zero' if finite[row] else 'not finite'}")
+    if rows and (bad := without_direction(values)):
+        raise UserError(f"{path}: row {bad[0]} is {bad[1]}")
     return values
+
+
+def without_direction(values: np.ndarray) -> tuple[int, str] | None:
+    """The first row that has none to compare, and why: all zero or not finite."""
+    finite, there = np.isfinite(values).all(axis=1), values.any(axis=1)
+    if (finite & there).all():
+        return None
+    row = int(np.argmin(finite & there))
+    return row, "all zero" if finite[row] else "not finite"
