@@ -93,8 +93,8 @@ class Unseen(Metric):
     head, better, tests = "unseen", "higher", "classes"
     axis = "unseen: nearest is of its class"
     meaning = (
-        "Share of images of classes that the network has never seen whose nearest other image, by the cosine of the "
-        "features, is of the same class, in percent"
+        "of images of classes that the network has never seen, the share whose nearest other image by the cosine of "
+        "the features is of the same class, in percent"
     )
 
     def value(self, run: Record) -> float | None:

@@ -115,9 +115,8 @@ def meaning(study: dict[str, Any], results: Results) -> str:
         "ones, over all pairs of held-out images (`train`: of training images). "
     )
     unseen = (
-        "`unseen`: of images of classes that the network has never seen, the share whose nearest other image by the "
-        "cosine of the features is of the same class, in percent (`python scripts/unseen.py -h`); its difference is "
-        "paired too, over seeds and classes, where they were kept. "
+        f"`unseen`: {METRICS['unseen'].meaning} (`python scripts/unseen.py -h`); its difference is paired too, over "
+        "seeds and classes, where they were kept. "
     )
     tar = (
         "`TAR`: of all pairs of these images that are of one class, the share above the threshold that one in 1,000 "

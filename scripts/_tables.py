@@ -77,21 +77,8 @@ def markdown(table: dict[str, Any], results: Results, command: str, note: str, o
     return "\n".join(lines) + "\n"
 
 
-HEAD = [
-    "column",
-    "method",
-    "paper",
-    "recipe",
-    "mean",
-    "std",
-    "n",
-    "runs",
-    "difference",
-    "against_softmax",
-    "low",
-    "high",
-]
-HEAD += ["diverged", "collapsed", "values"]
+HEAD = ["column", "method", "paper", "recipe", "mean", "std", "n", "runs", "difference"]
+HEAD += ["against_softmax", "low", "high", "diverged", "collapsed", "values"]
 
 
 def comma_separated(table: dict[str, Any], results: Results) -> str:

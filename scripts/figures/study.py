@@ -82,7 +82,7 @@ def draw_over(lines: dict[str, dict[float, list[float]]], setting: str, number: 
     everything = [value for points in means.values() for value in points.values()]
     top = FAR * median(everything or [0]) if better == "lower" else max(everything, default=1)
     lasting = [runs for points in lines.values() for runs in points.values() if runs and mean(runs) <= top]
-    edge = 1.02 * max((mean(runs) + (stdev(runs) if len(runs) > 1 else 0) for runs in lasting), default=1)
+    edge = 1.02 * max((mean(runs) + _spread(runs) for runs in lasting), default=1)
     for line, (color, (label, points)) in enumerate(zip(COLORS[: len(lines)], means.items(), strict=True)):
         if not points:
             axes.plot([], [], color=color, marker="o", markersize=3, label=f"{label}: not run")
@@ -107,7 +107,7 @@ def draw_over(lines: dict[str, dict[float, list[float]]], setting: str, number: 
                 f"{value:.1f}", (at, edge), place, textcoords="offset points", color=color, fontsize=6, ha="right"
             )
     if beyond:
-        axes.set_ylim(0.98 * min(mean(runs) - (stdev(runs) if len(runs) > 1 else 0) for runs in lasting), edge)
+        axes.set_ylim(0.98 * min(mean(runs) - _spread(runs) for runs in lasting), edge)
     axes.set(xscale="log", xlabel=setting, ylabel=f"{number} (%)")
     axes.margins(x=0.08)
     axes.minorticks_off()
@@ -117,3 +117,7 @@ def draw_over(lines: dict[str, dict[float, list[float]]], setting: str, number: 
     axes.set_axisbelow(True)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
+
+
+def _spread(runs: Sequence[float]) -> float:
+    return stdev(runs) if len(runs) > 1 else 0.0
