@@ -90,7 +90,7 @@ class VerificationAccuracy(Metric):
 class Unseen(Metric):
     """What scripts/unseen.py has measured, of the same images: drawn class by class, for theirs are alike."""
 
-    head, better, tests = "unseen", "higher", "classes"
+    head, better, tests = "unseen, recall at 1", "higher", "classes"
     axis = "unseen: nearest is of its class"
     meaning = (
         "of images of classes that the network has never seen, the share whose nearest other image by the cosine of "
@@ -110,6 +110,28 @@ class Unseen(Metric):
         return None if queries is None else torch.tensor(queries)
 
 
+class UnseenPairs(Metric):
+    """A rate that scripts/unseen.py has measured over all pairs of images of classes that the network has never seen.
+
+    The pairs are not kept: with one number a run, the interval of a difference is over seeds alone.
+    """
+
+    tests = "pairs"
+
+    def __init__(self, key: str, head: str, better: str, meaning: str) -> None:
+        self.key, self.head, self.better, self.meaning = key, head, better, meaning
+
+    def value(self, run: Record) -> float | None:
+        found: float | None = run.get("unseen", {}).get(self.key)  # older ones are without
+        return found
+
+    def wrong(self, run: Record) -> Tensor | None:
+        value = self.value(run)
+        if value is None:
+            return None
+        return torch.tensor([value if self.better == "lower" else 100 - value], dtype=torch.float64) / 100
+
+
 def _marked(wrong: Sequence[int], count: int) -> Tensor:
     """(count,) bool: True at these places."""
     marked = torch.zeros(count, dtype=torch.bool)
@@ -127,4 +149,17 @@ METRICS: dict[str, Metric] = {
     "val_error": ValidationError(),
     "verification": VerificationAccuracy(),
     "unseen": Unseen(),
+    "unseen_tar": UnseenPairs(
+        "tar",
+        "unseen, TAR at FAR 0.001",
+        "higher",
+        "of all pairs of these images that are of one class, the share above the threshold that one in 1,000 of the "
+        "others passes",
+    ),
+    "unseen_eer": UnseenPairs(
+        "eer",
+        "unseen, EER",
+        "lower",
+        "the error of the threshold at which as many of either kind are on the wrong side",
+    ),
 }

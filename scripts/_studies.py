@@ -17,6 +17,7 @@ from scripts._tables import Results
 RECIPE = "best"  # of a study's cells: it compares ways in its own words
 ENDS = ("finished", "collapsed", "diverged")
 DIFFERENCE = ("difference", "low", "high")  # to the baseline, and its 95 % interval
+NUMBERS = ("mean", "std", "n", *DIFFERENCE)
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,7 @@ COSINES = (
     Column("same_class", "same class", ".2f", _cosine("same_class", "held out")),
     Column("other_classes", "other classes", ".2f", _cosine("other_classes", "held out")),
 )
-UNSEEN = (
-    Column("unseen", "unseen", ".1f", METRICS["unseen"].value),
-    Column("unseen_tar", "unseen, TAR", ".1f", lambda run: run.get("unseen", {}).get("tar")),  # once was not measured
-)
+UNSEEN = ("unseen", "unseen_tar", "unseen_eer")  # of METRICS, what scripts/unseen.py measures
 # The instruments are the last batch's, with the last step's weights.
 INSTRUMENTS = (
     Column("train_error", "train error", ".1f", lambda run: run["train_error"]),
@@ -61,7 +59,6 @@ INSTRUMENTS = (
     Column("weight_norm", "norm of w", ".2f", _at_the_end("weight_norm")),
     Column("lam", "lambda", ".2g", _at_the_end("lam")),
     *COSINES,
-    *UNSEEN,
 )
 
 
@@ -72,7 +69,8 @@ def markdown(study: dict[str, Any], results: Results, command: str) -> str:
         lines += [f"## {column['label']}", ""]
         for metric in over_setting(study, results):
             lines += [*_over(study, column["label"], results, metric), ""]
-        lines += [*_problem(study, column["label"], results), ""]
+        for heads, rows in tables(study, column["label"], results):
+            lines += [_cells(heads), "|---|---|" + "---:|" * (len(heads) - 2), *map(_cells, rows), ""]
     if study.get("pooled"):
         lines += ["## All of them", "", *_all_problems(study, results), ""]
     if any(results.values()):
@@ -114,40 +112,51 @@ def meaning(study: dict[str, Any], results: Results) -> str:
         "`same class`, `other classes`: mean cosine of the features of two images of the same class, and of different "
         "ones, over all pairs of held-out images (`train`: of training images). "
     )
+    recall, tar, eer = (METRICS[key].meaning for key in UNSEEN)
     unseen = (
-        f"`unseen`: {METRICS['unseen'].meaning} (`python scripts/unseen.py -h`); its difference is paired too, over "
-        "seeds and classes, where they were kept. "
-    )
-    tar = (
-        "`TAR`: of all pairs of these images that are of one class, the share above the threshold that one in 1,000 "
-        "of the others passes, in percent. "
+        f"`unseen, recall at 1`: {recall} (`python scripts/unseen.py -h`); its difference is paired too, over seeds "
+        f"and classes, where they were kept. `TAR at FAR 0.001`: {tar}; `EER`: {eer}: in percent, the interval of a "
+        "difference over seeds alone. "
     )
     return (
         f"{metric.meaning}, mean ± standard deviation (runs). `difference` is to "
-        f"{study['baseline']} on the same {metric.tests}{interval}. The last columns are means over the runs: train "
+        f"{study['baseline']} on the same {metric.tests}{interval}. The other columns are means over the runs: train "
         "error in percent, the median target angle in degrees, mean norms of features and class weights, and lambda, "
         f"these four of the last step's batch. {cosines if COSINES[0] in filled else ''}"
-        f"{unseen if UNSEEN[0] in filled else ''}{tar if UNSEEN[1] in filled else ''}{metric.collapsed}"
+        f"{unseen if _measured(results) else ''}{metric.collapsed}"
     )
 
 
-def heads(study: dict[str, Any], results: Results) -> list[str]:
-    """What stands above the cells of `rows`."""
-    filled = _filled(results)
-    unseen = ["unseen, difference"] if UNSEEN[0] in filled else []
-    return ["way", "runs", METRICS[study["metric"]].head, "difference", *(column.head for column in filled), *unseen]
+def tables(study: dict[str, Any], problem: str, results: Results) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """What stands above the cells, and a line of them per way: of the runs, and of what classes never seen say."""
+    filled, metric = _filled(results), METRICS[study["metric"]]
+    lines = _lines(study, problem, results, metric)
+    found = [
+        [
+            *(line["way"], _ended(line), *_compared(line)),
+            *("" if line[column.key] is None else f"{line[column.key]:{column.form}}" for column in filled),
+        ]
+        for line in lines
+    ]
+    yield ["way", "runs", metric.head, "difference", *(column.head for column in filled)], found
+    measured = [key for key in UNSEEN if any(line[f"{key}_n"] for line in lines)]
+    found = [
+        [line["way"], str(line["unseen_n"]), *(cell for key in measured for cell in _compared(line, f"{key}_"))]
+        for line in lines
+        if line["unseen_n"]
+    ]
+    if found:
+        yield ["way", "runs", *(head for key in measured for head in (METRICS[key].head, "difference"))], found
 
 
-def rows(study: dict[str, Any], problem: str, results: Results) -> list[list[str]]:
-    """A line of cells per way."""
-    found = []
-    for line in _lines(study, problem, results, METRICS[study["metric"]]):
-        error = f"{_mean_and_spread(line)} ({line['n']})" if line["n"] else ""
-        filled = _filled(results)
-        last = ["" if line[c.key] is None else f"{line[c.key]:{c.form}}" for c in filled]
-        last += [_signed(line, "unseen_")] if UNSEEN[0] in filled else []
-        found.append([line["way"], _ended(line), error, _signed(line), *last])
-    return found
+def _measured(results: Results) -> bool:
+    return any(_tables.numbers(runs, METRICS[UNSEEN[0]]) for runs in results.values())
+
+
+def _compared(line: dict[str, Any], of: str = "") -> tuple[str, str]:
+    """The mean and the difference."""
+    mean = _mean_and_spread(line, of)
+    return f"{mean} ({line[f'{of}n']})" if mean else "", _signed(line, of)
 
 
 def _signed(line: dict[str, Any], of: str = "") -> str:
@@ -155,12 +164,6 @@ def _signed(line: dict[str, Any], of: str = "") -> str:
     difference, low, high = (line[f"{of}{key}"] for key in DIFFERENCE)
     interval = f" [{low:+.2f}, {high:+.2f}]" if low is not None else ""
     return "" if difference is None else f"{difference:+.2f}{interval}"
-
-
-def _problem(study: dict[str, Any], problem: str, results: Results) -> list[str]:
-    titles = heads(study, results)
-    rule = "|---|---|" + "---:|" * (len(titles) - 2)
-    return [_cells(titles), rule, *map(_cells, rows(study, problem, results))]
 
 
 def _all_problems(study: dict[str, Any], results: Results) -> list[str]:
@@ -217,10 +220,11 @@ def _number(line: dict[str, Any] | None, best: float | None) -> str:
     return ", ".join([f"**{mean}**" if mean and line["mean"] == best else mean, *lost]).removeprefix(", ")
 
 
-def _mean_and_spread(line: dict[str, Any]) -> str:
+def _mean_and_spread(line: dict[str, Any], of: str = "") -> str:
     """Empty without a number."""
-    spread = f" ± {line['std']:.2f}" if line["std"] is not None else ""
-    return "" if line["mean"] is None else f"{line['mean']:.2f}{spread}"
+    mean, std = line[f"{of}mean"], line[f"{of}std"]
+    spread = f" ± {std:.2f}" if std is not None else ""
+    return "" if mean is None else f"{mean:.2f}{spread}"
 
 
 def _cells(texts: Sequence[str]) -> str:
@@ -235,8 +239,8 @@ def _ended(line: dict[str, Any]) -> str:
 def comma_separated(study: dict[str, Any], results: Results) -> str:
     """A line per problem and way."""
     out = io.StringIO()
-    head = ["problem", "way", *ENDS, "mean", "std", "n", *DIFFERENCE, *(column.key for column in INSTRUMENTS)]
-    head += [*(f"unseen_{key}" for key in DIFFERENCE), "values"]
+    head = ["problem", "way", *ENDS, *NUMBERS, *(column.key for column in INSTRUMENTS)]
+    head += [*(f"{key}_{number}" for key in UNSEEN for number in NUMBERS), "values"]
     writer = csv.DictWriter(out, head, lineterminator="\n")
     writer.writeheader()
     for column in study["columns"]:
@@ -257,18 +261,25 @@ def _line(
     study: dict[str, Any], way: str, runs: list[Record], baseline: list[Record], metric: Metric
 ) -> dict[str, Any]:
     ended = Counter(METRICS[study["metric"]].verdict(run, baseline) for run in runs)
-    values = _tables.numbers(runs, metric)
     to_compare = [] if way == study["baseline"] else baseline
-    unseen = _difference(runs, to_compare, METRICS["unseen"])
+    unseen = {key: _numbers(runs, to_compare, METRICS[key]) for key in UNSEEN}
     return {
         **{word: ended[word] for word in ENDS},
+        **_numbers(runs, to_compare, metric),
+        **{column.key: _mean([column.of(run) for run in runs]) for column in INSTRUMENTS},
+        **{f"{key}_{number}": value for key, found in unseen.items() for number, value in found.items()},
+        "values": _tables.numbers(runs, metric),
+    }
+
+
+def _numbers(runs: list[Record], baseline: list[Record], metric: Metric) -> dict[str, float | None]:
+    """Of NUMBERS."""
+    values = _tables.numbers(runs, metric)
+    return {
         "mean": statistics.mean(values) if values else None,
         "std": statistics.stdev(values) if len(values) > 1 else None,
         "n": len(values),
-        **dict(zip(DIFFERENCE, _difference(runs, to_compare, metric), strict=True)),
-        **{column.key: _mean([column.of(run) for run in runs]) for column in INSTRUMENTS},
-        **{f"unseen_{key}": value for key, value in zip(DIFFERENCE, unseen, strict=True)},
-        "values": values,
+        **dict(zip(DIFFERENCE, _difference(runs, baseline, metric), strict=True)),
     }
 
 

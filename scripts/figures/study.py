@@ -34,7 +34,7 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
             lines: dict[str, dict[float, list[float]]] = {}
             for row in study["rows"]:
                 lines.setdefault(row["line"], {})[row["at"]] = numbers(runs[row["label"]], metric)
-            of = "" if metric is METRICS[study["metric"]] else f"{metric.head}_"
+            of = "" if metric is METRICS[study["metric"]] else "unseen_"
             yield f"over_{of}{problem}", draw_over(lines, study["over"], metric.axis or metric.head, metric.better)
 
 

@@ -16,6 +16,7 @@ from configs.errors import ConfigError
 from configs.settings import compose
 from data import ImageSet
 from lsoftmax.metrics import paired_difference, retrieve
+from lsoftmax.metrics.paired import students_t
 from lsoftmax.metrics.roc import roc, tar_at_far
 from scripts import _plan, _records, _studies, _tables
 from scripts._network import open_network
@@ -128,15 +129,20 @@ def test_a_study_is_measured_where_weights_are_left_and_stays_when_they_are_gone
     shutil.rmtree(folder)
     assert script("unseen", "study=any").out == said.out.partition("\n")[2]
     results = _tables.collect(study, _records.read_records(_records.STUDIES))
-    assert _studies.heads(STUDY, results)[-3:] == ["unseen", "unseen, TAR", "unseen, difference"]
+    _, (heads, [row]) = _studies.tables(STUDY, "CIFAR10", results)
+    assert heads[2::2] == ["unseen, recall at 1", "unseen, TAR at FAR 0.001", "unseen, EER"]
     assert "never seen" in _studies.meaning(STUDY, results)
-    recall = f"{json.loads(kept.read_text())['recall_at_1']:.1f}"
-    assert [row[-3] for row in _studies.rows(STUDY, "CIFAR10", results)] == ["", recall]
+    found = json.loads(kept.read_text())
+    assert row == [
+        "m = 4",
+        "1",
+        *(cell for key in ("recall_at_1", "tar", "eer") for cell in (f"{found[key]:.2f} (1)", "")),
+    ]
 
 
-def measured(misses):
+def measured(misses, tar):
     """Of three classes with 2, 4 and 4 images."""
-    return {"recall_at_1": 100 - 10 * sum(misses), "tar": 1.0, "queries": [2, 4, 4], "misses": misses}
+    return {"recall_at_1": 100 - 10 * sum(misses), "tar": tar, "eer": 30 - tar, "queries": [2, 4, 4], "misses": misses}
 
 
 @pytest.fixture
@@ -144,8 +150,9 @@ def two_of_each(study, made_up):
     """Two runs of softmax and two with a margin, which finds one more image of the last class."""
     runs = {}
     for cell in study:
-        misses = [1, 2 - cell.seed, 3 if cell.row == "softmax" else 2]
-        runs.setdefault((cell.row, "CIFAR10", "best"), []).append(made_up(cell.settings, unseen=measured(misses)))
+        misses, tar = ([1, 2 - cell.seed, 3], 11) if cell.row == "softmax" else ([1, 2 - cell.seed, 2], 17)
+        unseen = measured(misses, tar + 2 * cell.seed)
+        runs.setdefault((cell.row, "CIFAR10", "best"), []).append(made_up(cell.settings, unseen=unseen))
     return runs
 
 
@@ -159,6 +166,18 @@ def test_the_difference_of_what_is_found_is_paired_over_seeds_and_classes(two_of
     assert f"| +10.00 [{expected.low:+.2f}, {expected.high:+.2f}] |" in _studies.markdown(STUDY, two_of_each, "")
 
 
+def test_rates_over_all_pairs_differ_over_seeds_alone(two_of_each):
+    [margin] = [row for _, rows in [list(_studies.tables(STUDY, "CIFAR10", two_of_each))[1]] for row in rows[1:]]
+    # TAR 11, 13 and 17, 19: the means are 6 apart, each with a variance of 2 / 2; Welch's degrees of freedom are 2.
+    half = students_t(2) * 2**0.5
+    assert margin[4:] == [
+        "18.00 ± 1.41 (2)",
+        f"+6.00 [{6 - half:+.2f}, {6 + half:+.2f}]",
+        "12.00 ± 1.41 (2)",
+        f"-6.00 [{-6 - half:+.2f}, {-6 + half:+.2f}]",
+    ]
+
+
 def test_without_the_classes_the_difference_has_no_interval(two_of_each):
     for run in two_of_each["softmax", "CIFAR10", "best"]:
         del run["unseen"]["misses"]
@@ -169,7 +188,7 @@ def test_over_a_setting_what_is_found_has_a_table_and_a_figure_of_its_own(two_of
     rows = [{**row, "line": row["label"], "at": 0.1} for row in STUDY["rows"]]
     study = {**STUDY, "rows": rows, "over": "schedule.weight_decay"}
     text = _studies.markdown(study, two_of_each, "")
-    assert "| unseen over schedule.weight_decay | 0.1 |" in text and "| m = 4 | **55.00 ± 7.07** |" in text
+    assert "| unseen, recall at 1 over schedule.weight_decay | 0.1 |" in text and "| m = 4 | **55.00 ± 7.07** |" in text
     pytest.importorskip("matplotlib")
     from scripts import _figures
 
@@ -179,7 +198,8 @@ def test_over_a_setting_what_is_found_has_a_table_and_a_figure_of_its_own(two_of
 
 def test_without_anything_measured_a_study_has_no_such_column(study, made_up):
     results = {("softmax", "CIFAR10", "best"): [made_up(study[0].settings)]}
-    assert "unseen" not in _studies.heads(STUDY, results) and "never seen" not in _studies.meaning(STUDY, results)
+    [_] = _studies.tables(STUDY, "CIFAR10", results)
+    assert "never seen" not in _studies.meaning(STUDY, results)
 
 
 def test_weights_of_another_run_are_not_taken(study, elsewhere, run_of, cifar100, made_up, script):
