@@ -20,6 +20,7 @@ from configs.errors import ConfigError, translate
 from configs.run_directory import run_directory
 from configs.schema import Settings
 from configs.settings import ROOT, compose, register
+from configs.streams import open_streams, refused, silence
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ Job = Callable[[Settings, Path], Outcome]
 
 def run_command(job: Job) -> int:
     """Do what sys.argv asks for: one run, every job of a sweep (-m), or only show something. The highest exit code."""
-    _open_outputs()
+    open_streams()
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -62,18 +63,7 @@ def say(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError:
-        _silence("stdout")
-
-
-def _open_outputs() -> None:
-    """Those that the caller has closed (>&-) go nowhere: Python has None for them."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            _silence(name)
-
-
-def _silence(name: str) -> None:
-    setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        silence("stdout")
 
 
 @contextmanager
@@ -106,10 +96,8 @@ def _show() -> int:
         hydra.main(config_path=str(ROOT / "configs"), config_name="config", version_base="1.3")(lambda config: None)()
         sys.stdout.flush()  # here, not when Python ends: then nobody could answer for what cannot be written
     except OSError as error:
-        _silence("stdout")
-        if isinstance(error, BrokenPipeError):  # the reader has gone (| head)
-            return 0
-        return _fail(ConfigError(f"cannot write to the standard output: {error.strerror}")).code
+        said = refused(error)
+        return _fail(ConfigError(said)).code if said else 0
     except (HydraException, OmegaConfBaseException) as error:
         return _fail(translate(error)).code
     except ValueError as error:

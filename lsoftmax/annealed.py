@@ -44,7 +44,7 @@ class AnnealedMargin(nn.Module):
 
     @property
     def lam(self) -> Tensor:
-        """0-dim."""
+        """0-dim, what lambda is now: a view, to be cloned by who wants to keep a value."""
         return self._lam[0]
 
     @lam.setter

@@ -1,11 +1,12 @@
 """key=value options of the scripts, and errors in one line."""
 
+import errno
 import math
-import os
 import sys
 from collections.abc import Callable, Sequence
 
 from configs.errors import ConfigError
+from configs.streams import open_streams, refused
 
 
 def split_options(arguments: Sequence[str], own: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -59,19 +60,22 @@ def flag(own: dict[str, str], key: str, default: bool) -> bool:
 
 def main(script: Callable[[list[str]], None], about: str | None) -> int:
     """Run it on the command line: 0, or 2 and one line for what the user can mend. -h prints what it is about."""
+    open_streams()
     try:
         if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
             print((about or "").strip())
         else:
             script(sys.argv[1:])
-        sys.stdout.flush()  # here, not when Python ends: then nobody could answer for a reader that has gone
+        sys.stdout.flush()  # here, not when Python ends: then nobody could answer for what cannot be written
     except ConfigError as error:
         return _fail(error)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader has gone (| head): what is still buffered goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and error.errno != errno.ENOSPC:
+            raise
+        said = refused(error)
+        return _fail(ConfigError(said)) if said else 0
     except Exception as error:
         from lsoftmax.errors import UserError  # not above: it would import torch before the options are checked
 

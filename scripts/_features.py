@@ -61,7 +61,7 @@ def is_run_of(run: Path, record: Record) -> bool:
         result = json.loads((run / "result.json").read_text())
     except (OSError, ValueError):
         return False
-    same = all(result.get(key) == record[key] for key in ("config_sha256", "dataset_sha256", "test_error"))
+    same = all(result.get(key) == record[key] for key in _records.SAME_RUN)
     return same and (run / "model.safetensors").exists()
 
 

@@ -14,6 +14,7 @@ UNLEARNED = (  # lsoftmax.engine.collapse
     "or if its train error is above half of chance's."
 )
 COLLAPSED = f"{UNLEARNED[:-1]} or above 1.5 times softmax's plus 15 points."
+SAME_RUN = ("config_sha256", "dataset_sha256", "test_error")  # in both: two files tell of one run
 STUDIES = "stability"  # the profile under whose name the studies' results lie
 
 
@@ -40,10 +41,15 @@ def read_records(*profiles: str) -> dict[str, Record]:
     for profile in profiles:
         for path in sorted(folder(profile).glob("*.json")):
             record = _read(path)
-            if unseen(record).exists():
-                record["unseen"] = _read(unseen(record))
+            if unseen(record).exists() and _is_of(measured := _read(unseen(record)), record):
+                record["unseen"] = measured
             found[identity_sha256(identity_of(record))] = record
     return found
+
+
+def _is_of(measured: dict[str, Any], record: Record) -> bool:
+    """Not of another run of the same configuration, on other hardware say."""
+    return all(measured.get(key) == record[key] for key in SAME_RUN)
 
 
 def _read(path: Path) -> Record:

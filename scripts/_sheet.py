@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.faces.decode import decode_image
+from data.faces.decode import ImageError, decode_image
 from lsoftmax.engine.files import write_atomically
+from lsoftmax.errors import UserError
 from lsoftmax.metrics import Verification
 
 if TYPE_CHECKING:
@@ -46,11 +47,11 @@ def draw_worst(
         for row, pair in enumerate(pairs):
             top = 24 + row * (HEIGHT + TEXT + GAP)
             for side in (0, 1):
-                image = _image(content(2 * pair + side))
+                name = names(2 * pair + side)
+                image = _image(content(2 * pair + side), name)
                 width = (COLUMN - GAP) // 2
                 image.thumbnail((width, HEIGHT))
                 sheet.paste(image, (left + side * (width + GAP), top))
-                name = names(2 * pair + side)
                 draw.text((left + side * (width + GAP), top + HEIGHT), _cut(draw, name, width, font), "black", font)
             verdict = "right" if verification.correct[pair] else "wrong"
             score = f"{float(verification.scores[pair]):.3f}, threshold {float(thresholds[pair]):.3f}: {verdict}"
@@ -58,12 +59,15 @@ def draw_worst(
     write_atomically(path, lambda file: sheet.save(file, format="PNG"))
 
 
-def _image(content: bytes | np.ndarray) -> "Image.Image":
+def _image(content: bytes | np.ndarray, name: str) -> "Image.Image":
     from PIL import Image
 
     if isinstance(content, np.ndarray):
         return Image.fromarray(content.transpose(1, 2, 0))
-    return decode_image(content)
+    try:
+        return decode_image(content)
+    except ImageError as error:
+        raise UserError(f"{name}: {error}") from error
 
 
 def _cut(draw: object, text: str, width: int, font: object) -> str:

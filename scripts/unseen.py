@@ -117,12 +117,13 @@ def _study(name: str, extra: Sequence[str]) -> int:
     results = _tables.collect(wanted, _records.read_records(*_records.sources(_records.STUDIES)))
     folders, measured = _folders(), 0
     for record in (record for runs in results.values() for record in runs):
-        run, kept = folders.get(record["config_sha256"]), _records.unseen(record)
-        if not kept.exists() and run is not None and _features.is_run_of(run, record):
+        run, known = folders.get(record["config_sha256"]), "unseen" in record
+        if not known and run is not None and _features.is_run_of(run, record):
+            kept, known = _records.unseen(record), True
             kept.parent.mkdir(parents=True, exist_ok=True)
-            write_json(kept, measure(run, extra))
+            write_json(kept, {**{key: record[key] for key in _records.SAME_RUN}, **measure(run, extra)})
             print(f"measured {kept.relative_to(ROOT)}")
-        measured += kept.exists()
+        measured += known
     return measured
 
 

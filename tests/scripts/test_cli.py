@@ -1,4 +1,4 @@
-"""scripts/_cli.py: a reader that stops reading is no error."""
+"""scripts/_cli.py: a reader that stops reading is no error, a full disk is one line."""
 
 import os
 import subprocess
@@ -40,6 +40,21 @@ def test_results_for_a_reader_that_has_gone(length):
     code = f"import sys; from scripts import _cli; sys.exit(_cli.main(lambda options: print('x' * {length}), None))"
     done = without_reader("-c", code)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "said"),
+    [
+        (">/dev/full", 2, "error: cannot write to the standard output: No space left on device\n"),
+        (">&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+    ],
+)
+def test_results_for_an_output_that_takes_nothing(output, code, said):
+    program = "import sys; from scripts import _cli; sys.exit(_cli.main(lambda options: print('x'), None))"
+    command = f'"{sys.executable}" -c "{program}" {output}'
+    done = subprocess.run(command, shell=True, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (code, said)
 
 
 def test_help_reaches_a_reader(script):

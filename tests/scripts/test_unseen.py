@@ -202,6 +202,18 @@ def test_without_anything_measured_a_study_has_no_such_column(study, made_up):
     assert "never seen" not in _studies.meaning(STUDY, results)
 
 
+def test_what_was_measured_of_another_run_of_the_same_configuration_does_not_count(study, elsewhere, made_up):
+    record = made_up(study[0].settings, test_error=7.0)
+    _records.keep(record, _records.STUDIES)
+    kept = _records.unseen(record)
+    kept.parent.mkdir(parents=True)
+    of = {key: record[key] for key in _records.SAME_RUN}
+    for test_error, counts in ((7.0, True), (7.5, False)):
+        kept.write_text(json.dumps({**of, "test_error": test_error, **measured([1, 1, 1], 10)}))
+        [read] = _records.read_records(_records.STUDIES).values()
+        assert ("unseen" in read) is counts
+
+
 def test_weights_of_another_run_are_not_taken(study, elsewhere, run_of, cifar100, made_up, script):
     record = made_up(study[0].settings)
     _records.keep(record, _records.STUDIES)

@@ -261,6 +261,15 @@ def test_a_row_that_is_not_finite_is_one_line(script, faces, tmp_path):
     assert said.code == 2 and "row 3 of left is not finite" in said.err and said.err.count("\n") == 1
 
 
+def test_an_image_of_the_picture_that_is_none_is_named(script, faces, tmp_path):
+    pack, same = pickle.loads((faces / "faces.bin").read_bytes())
+    (tmp_path / "damaged.bin").write_bytes(pickle.dumps(([*pack[:7], pack[7][:60], *pack[8:]], same)))
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(80, 4)))
+    options = [f"embeddings={tmp_path / 'x.npy'}", f"pack={tmp_path / 'damaged.bin'}", f"out={tmp_path / 'out'}"]
+    said = script("verify", *options, "folds=4")
+    assert said.code == 2 and "error: image 7: " in said.err and said.err.count("error") == 1
+
+
 def test_real_faces(script, face_run, tmp_path):
     lfw = Path(os.environ.get("LSOFTMAX_DATA", "outputs/data")) / "lfw"
     if not (lfw / "images").is_dir():
