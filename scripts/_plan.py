@@ -40,9 +40,18 @@ def read_figure(name: str) -> dict[str, Any]:
 
 
 def read_study(name: str) -> dict[str, Any]:
-    """configs/study/NAME.yaml, with a row for each value of what it goes over. ConfigError if there is none."""
+    """configs/study/NAME.yaml, with a row for each value of what it goes over, and a column for each part of the
+    training images. ConfigError if there is none.
+    """
     study = _read("study", name)
-    return {**study, "rows": list(_spread(study))} if "over" in study else study
+    if "over" in study:
+        study["rows"] = list(_spread(study))
+    if "parts" in study:
+        study["columns"] = [
+            {"label": str(part), "overrides": study["overrides"], "then": [f"dataset.train_part={part}"]}
+            for part in range(1, study["parts"] + 1)
+        ]
+    return study
 
 
 def _spread(study: dict[str, Any]) -> Iterator[dict[str, Any]]:

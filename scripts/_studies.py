@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lsoftmax.metrics.paired import students_t
 from scripts import _tables
 from scripts._metric import METRICS, Metric
 from scripts._records import Record
@@ -16,6 +15,7 @@ from scripts._tables import Results
 
 RECIPE = "best"  # of a study's cells: it compares ways in its own words
 ENDS = ("finished", "collapsed", "diverged")
+Table = tuple[list[str], list[list[str]]]  # what stands above the cells, and a line of them per way
 DIFFERENCE = ("difference", "low", "high")  # to the baseline, and its 95 % interval
 NUMBERS = ("mean", "std", "n", *DIFFERENCE)
 
@@ -65,14 +65,12 @@ INSTRUMENTS = (
 def markdown(study: dict[str, Any], results: Results, command: str) -> str:
     """The whole study: for each problem a line per way."""
     lines = [f"# {study['title']}", "", f"`{command}`", "", study["text"].strip(), ""]
-    for column in study["columns"]:
-        lines += [f"## {column['label']}", ""]
+    for problem, tables in problems(study, results):
+        lines += [f"## {problem}", ""]
         for metric in over_setting(study, results):
-            lines += [*_over(study, column["label"], results, metric), ""]
-        for heads, rows in tables(study, column["label"], results):
+            lines += [*_over(study, problem, results, metric), ""]
+        for heads, rows in tables:
             lines += [_cells(heads), "|---|---|" + "---:|" * (len(heads) - 2), *map(_cells, rows), ""]
-    if study.get("pooled"):
-        lines += ["## All of them", "", *_all_problems(study, results), ""]
     if any(results.values()):
         lines += [meaning(study, results), ""]
     return "\n".join([*lines, origin(results)]) + "\n"
@@ -102,8 +100,9 @@ def _filled(results: Results) -> list[Column]:
 def meaning(study: dict[str, Any], results: Results) -> str:
     """What the columns say."""
     metric = METRICS[study["metric"]]
+    drawn = "parts" if "parts" in study else "seeds"
     interval = (
-        f", with a 95 % interval over seeds and {metric.tests} where both have two runs"
+        f", with a 95 % interval over {drawn} and {metric.tests} where both have two runs"
         if metric.paired
         else " (of means)"
     )
@@ -127,10 +126,22 @@ def meaning(study: dict[str, Any], results: Results) -> str:
     )
 
 
-def tables(study: dict[str, Any], problem: str, results: Results) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """What stands above the cells, and a line of them per way: of the runs, and of what classes never seen say."""
-    filled, metric = _filled(results), METRICS[study["metric"]]
-    lines = _lines(study, problem, results, metric)
+def problems(study: dict[str, Any], results: Results) -> Iterator[tuple[str, list[Table]]]:
+    """Each problem of the study and its tables: of the runs, and of what classes never seen say.
+
+    Those that differ in nothing but the training images (`parts`) are one, with a table of each one's number.
+    """
+    metric = METRICS[study["metric"]]
+    if "parts" in study:
+        tables = [_of_parts(study, results, metric), *_of_lines(_all_parts(study, results, metric), metric, results)]
+        yield f"{study['parts']} parts of {study['label']}", tables
+        return
+    for column in study["columns"]:
+        yield column["label"], list(_of_lines(_lines(study, column["label"], results, metric), metric, results))
+
+
+def _of_lines(lines: list[dict[str, Any]], metric: Metric, results: Results) -> Iterator[Table]:
+    filled = _filled(results)
     found = [
         [
             *(line["way"], _ended(line), *_compared(line)),
@@ -149,6 +160,32 @@ def tables(study: dict[str, Any], problem: str, results: Results) -> Iterator[tu
         yield ["way", "runs", *(head for key in measured for head in (METRICS[key].head, "difference"))], found
 
 
+def _of_parts(study: dict[str, Any], results: Results, metric: Metric) -> Table:
+    """The mean of each part's runs."""
+    labels = [column["label"] for column in study["columns"]]
+    found = []
+    for way in (row["label"] for row in study["rows"]):
+        values = [_tables.numbers(results.get((way, label, RECIPE), []), metric) for label in labels]
+        found.append([way, str(sum(map(bool, values))), *(f"{statistics.mean(v):.2f}" if v else "" for v in values)])
+    return [metric.head, "parts", *labels], found
+
+
+def _all_parts(study: dict[str, Any], results: Results, metric: Metric) -> list[dict[str, Any]]:
+    """A line per way, of the runs that the baseline has too: on the same part, with the same seed."""
+
+    def runs_of(way: str) -> dict[tuple[str, int], Record]:
+        labels = [column["label"] for column in study["columns"]]
+        return {(label, run["seed"]): run for label in labels for run in results.get((way, label, RECIPE), [])}
+
+    there, lines = runs_of(study["baseline"]), []
+    for way in (row["label"] for row in study["rows"]):
+        ours = runs_of(way)
+        both = [place for place in ours if place in there]
+        runs, baseline = ([of[place] for place in both] for of in (ours, there))
+        lines.append({"problem": "all parts", "way": way, **_line(study, way, runs, baseline, metric, matched=True)})
+    return lines
+
+
 def _measured(results: Results) -> bool:
     return any(_tables.numbers(runs, METRICS[UNSEEN[0]]) for runs in results.values())
 
@@ -164,36 +201,6 @@ def _signed(line: dict[str, Any], of: str = "") -> str:
     difference, low, high = (line[f"{of}{key}"] for key in DIFFERENCE)
     interval = f" [{low:+.2f}, {high:+.2f}]" if low is not None else ""
     return "" if difference is None else f"{difference:+.2f}{interval}"
-
-
-def _all_problems(study: dict[str, Any], results: Results) -> list[str]:
-    """Each way's mean over the problems that it and the baseline have runs of, and its difference there."""
-    metric = METRICS[study["metric"]]
-    means: dict[str, dict[str, float]] = {}
-    for (way, problem, _), runs in results.items():
-        if values := _tables.numbers(runs, metric):
-            means.setdefault(way, {})[problem] = statistics.mean(values)
-    written = [_cells(["way", "problems", metric.head, "difference"]), "|---|---:|---:|---:|"]
-    there = means.get(study["baseline"], {})
-    for way in (row["label"] for row in study["rows"]):
-        both = [problem for problem in means.get(way, {}) if problem in there]
-        ours, theirs = ([means[of][problem] for problem in both] for of in (way, study["baseline"]))
-        line = dict.fromkeys(DIFFERENCE) | ({} if way == study["baseline"] else _over_pairs(ours, theirs))
-        mean = f"{statistics.mean(ours):.2f}" if both else ""
-        written.append(_cells([way, str(len(both)), mean, _signed(line)]))
-    return written
-
-
-def _over_pairs(ours: list[float], theirs: list[float]) -> dict[str, float | None]:
-    """The mean difference of pairs, with Student's 95 % interval; none of one pair."""
-    apart = [a - b for a, b in zip(ours, theirs, strict=True)]
-    if not apart:
-        return {}
-    mean = statistics.mean(apart)
-    if len(apart) == 1:
-        return {"difference": mean}
-    half = students_t(len(apart) - 1) * statistics.stdev(apart) / len(apart) ** 0.5
-    return {"difference": mean, "low": mean - half, "high": mean + half}
 
 
 def _over(study: dict[str, Any], problem: str, results: Results, metric: Metric) -> list[str]:
@@ -238,13 +245,15 @@ def _ended(line: dict[str, Any]) -> str:
 
 def comma_separated(study: dict[str, Any], results: Results) -> str:
     """A line per problem and way."""
-    out = io.StringIO()
+    out, metric = io.StringIO(), METRICS[study["metric"]]
     head = ["problem", "way", *ENDS, *NUMBERS, *(column.key for column in INSTRUMENTS)]
     head += [*(f"{key}_{number}" for key in UNSEEN for number in NUMBERS), "values"]
     writer = csv.DictWriter(out, head, lineterminator="\n")
     writer.writeheader()
     for column in study["columns"]:
-        writer.writerows(_lines(study, column["label"], results, METRICS[study["metric"]]))
+        writer.writerows(_lines(study, column["label"], results, metric))
+    if "parts" in study:
+        writer.writerows(_all_parts(study, results, metric))
     return out.getvalue()
 
 
@@ -258,36 +267,47 @@ def _lines(study: dict[str, Any], problem: str, results: Results, metric: Metric
 
 
 def _line(
-    study: dict[str, Any], way: str, runs: list[Record], baseline: list[Record], metric: Metric
+    study: dict[str, Any],
+    way: str,
+    runs: list[Record],
+    baseline: list[Record],
+    metric: Metric,
+    matched: bool = False,
 ) -> dict[str, Any]:
+    """matched: the baseline's runs are the runs' counterparts, one by one."""
     ended = Counter(METRICS[study["metric"]].verdict(run, baseline) for run in runs)
     to_compare = [] if way == study["baseline"] else baseline
-    unseen = {key: _numbers(runs, to_compare, METRICS[key]) for key in UNSEEN}
+    unseen = {key: _numbers(runs, to_compare, METRICS[key], matched) for key in UNSEEN}
     return {
         **{word: ended[word] for word in ENDS},
-        **_numbers(runs, to_compare, metric),
+        **_numbers(runs, to_compare, metric, matched),
         **{column.key: _mean([column.of(run) for run in runs]) for column in INSTRUMENTS},
         **{f"{key}_{number}": value for key, found in unseen.items() for number, value in found.items()},
         "values": _tables.numbers(runs, metric),
     }
 
 
-def _numbers(runs: list[Record], baseline: list[Record], metric: Metric) -> dict[str, float | None]:
+def _numbers(
+    runs: list[Record], baseline: list[Record], metric: Metric, matched: bool = False
+) -> dict[str, float | None]:
     """Of NUMBERS."""
+    if matched and baseline:
+        both = [pair for pair in zip(runs, baseline, strict=True) if None not in map(metric.value, pair)]
+        runs, baseline = [pair[0] for pair in both], [pair[1] for pair in both]
     values = _tables.numbers(runs, metric)
     return {
         "mean": statistics.mean(values) if values else None,
         "std": statistics.stdev(values) if len(values) > 1 else None,
         "n": len(values),
-        **dict(zip(DIFFERENCE, _difference(runs, baseline, metric), strict=True)),
+        **dict(zip(DIFFERENCE, _difference(runs, baseline, metric, matched), strict=True)),
     }
 
 
 def _difference(
-    runs: list[Record], baseline: list[Record], metric: Metric
+    runs: list[Record], baseline: list[Record], metric: Metric, matched: bool
 ) -> tuple[float | None, float | None, float | None]:
     """Runs minus baseline, and its interval; validation images are not kept one by one, so there is none for them."""
-    paired = _tables.compared(baseline, runs, metric)
+    paired = _tables.compared(baseline, runs, metric, matched)
     if paired is not None:
         return paired
     ours, theirs = (_tables.numbers(of, metric) for of in (runs, baseline))

@@ -164,15 +164,18 @@ def _against(softmax: list[Record], runs: list[Record], row: str, metric: Metric
     return None if row == "Softmax" else compared(softmax, runs, metric)
 
 
-def compared(baseline: list[Record], runs: list[Record], metric: Metric) -> Compared | None:
-    """None where one of them has no number, or does not tell what it got wrong."""
+def compared(baseline: list[Record], runs: list[Record], metric: Metric, matched: bool = False) -> Compared | None:
+    """None where one of them has no number, or does not tell what it got wrong.
+
+    matched: the two are counterparts one by one (`paired_difference`).
+    """
     first, second = _wrong(baseline, metric), _wrong(runs, metric)
     if first is None or second is None or first.shape[1:] != second.shape[1:]:
         return None
     if metric.better == "lower":
         first, second = second, first
     sizes = next((sizes for run in runs if (sizes := metric.sizes(run)) is not None), None)
-    by = paired_difference(first, second, sizes=sizes)
+    by = paired_difference(first, second, sizes=sizes, matched=matched)
     known = len(first) > 1 and len(second) > 1  # how far seeds move a number, no single run tells
     return Compared(by.difference, by.low if known else None, by.high if known else None)
 

@@ -101,7 +101,7 @@ def _study(name: str) -> dict[str, Any]:
         "title": study["title"],
         "text": study["text"],
         "command": command("study", name, "full"),
-        "problems": [(c["label"], list(_studies.tables(study, c["label"], results))) for c in study["columns"]],
+        "problems": list(_studies.problems(study, results)),
         "pictures": [base64.b64encode(path.read_bytes()).decode() for path in pictures],
         "meaning": _studies.meaning(study, results),
         "origin": _studies.origin(results),

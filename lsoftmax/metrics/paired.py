@@ -1,6 +1,7 @@
 """Two ways compared on the same test images."""
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -18,7 +19,9 @@ class PairedDifference(NamedTuple):
     high: float
 
 
-def paired_difference(first: Tensor, second: Tensor, *, sizes: Tensor | None = None) -> PairedDifference:
+def paired_difference(
+    first: Tensor, second: Tensor, *, sizes: Tensor | None = None, matched: bool = False
+) -> PairedDifference:
     """error(first) - error(second), and how far it could move with other seeds and other images of the same kind.
 
     Seeds and images are crossed: every seed judges every image. The variance of the difference is that of the seeds'
@@ -32,30 +35,36 @@ def paired_difference(first: Tensor, second: Tensor, *, sizes: Tensor | None = N
         first, second: (S, N) bool, image n misclassified by seed s; S may differ, N is the same images.
         sizes: (N,), > 0: n is a group of so many images, all of one person, say, which are wrong or right together, and
             first and second hold how many of them are wrong. Groups vary then, and not images.
+        matched: run s of both ways is of one kind, on the same training images, say: what runs of a kind have in common
+            is no luck of either way, and it is their difference that varies from s to s.
 
     Raises:
-        ValueError: if the images are not the same number, or there are none; sizes that do not fit.
+        ValueError: if the images are not the same number, or there are none; sizes that do not fit; matched runs that
+            are not as many.
     """
     if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1] or 0 in (*first.shape, *second.shape):
         raise ValueError(
             f"need (S, N) and (S', N) with the same images, got {tuple(first.shape)}, {tuple(second.shape)}"
         )
+    if matched and len(first) != len(second):
+        raise ValueError(f"matched runs must be as many of either way, got {len(first)} and {len(second)}")
     if sizes is None:
         sizes = torch.ones(first.shape[1])
     elif sizes.shape != first.shape[1:] or not (sizes > 0).all():
         raise ValueError(f"sizes must be ({first.shape[1]},) and > 0, got shape {tuple(sizes.shape)}")
     first, second, sizes = first.double(), second.double(), sizes.double()
     a, b = (float(way.sum() / (len(way) * sizes.sum())) for way in (first, second))
-    half = _half_width(first, second, sizes)
+    drawn = [first - second] if matched else [first, second]
+    half = _half_width(first.mean(dim=0) - second.mean(dim=0), drawn, sizes)
     return PairedDifference(100 * (a - b), 100 * (a - b - half), 100 * (a - b + half))
 
 
-def _half_width(first: Tensor, second: Tensor, sizes: Tensor) -> float:
+def _half_width(of_image: Tensor, drawn: Sequence[Tensor], sizes: Tensor) -> float:
+    """of_image: (N,) the mean difference; drawn: what is drawn run by run, apart from each other."""
     total = sizes.sum()
-    of_image = first.mean(dim=0) - second.mean(dim=0)
     by_image = float((of_image - sizes * of_image.sum() / total).square().sum() / total**2)
     by_seed = uncertain = 0.0
-    for way in (first, second):
+    for way in drawn:
         seeds = len(way)
         if seeds > 1:
             errors = way.sum(dim=1) / total

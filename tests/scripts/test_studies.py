@@ -5,10 +5,11 @@ import functools
 import io
 
 import pytest
-from scipy import stats
+import torch
 
 from configs.schema import Settings
 from configs.settings import compose
+from lsoftmax.metrics import paired_difference
 from scripts import _studies
 from scripts._metric import METRICS
 from scripts._plan import figure_cells, names, read_profile, read_study
@@ -168,22 +169,56 @@ def test_nothing_run_says_so():
     assert "No run of this study has been made yet." in _studies.markdown(STUDY, empty, "")
 
 
-def test_problems_that_are_pooled_have_a_table_of_differences_over_them(results, made_up):
+PARTS = {
+    **{key: value for key, value in STUDY.items() if key != "columns"},
+    **{"label": "Digits", "parts": 3, "columns": [{"label": label} for label in "123"]},
+}
+
+
+@pytest.fixture
+def of_parts(made_up):
+    """Of 100 images softmax has 20, 30 and 28 wrong on the three parts, the margin 12 and 24; its third is not run."""
+
     def run(loss, wrong):
         return made_up(composed((f"loss={loss}", "seed=0")), wrong=range(wrong))
 
-    results["softmax", "letters", "best"], results["margin", "letters", "best"] = (
-        [run("softmax", 30)],
-        [run("lsoftmax", 24)],
-    )
-    pooled = _studies.markdown({**STUDY, "pooled": True}, results, "").split("## All of them")[1]
-    half = stats.t.ppf(0.975, 1) * 4 / 2  # -10 and -6: the mean's standard error is 2
-    assert "| softmax | 2 | 25.50 |  |" in pooled and "| absent | 0 |  |  |" in pooled
-    assert f"| margin | 2 | 17.50 | -8.00 [{-8 - half:+.1f}" in pooled
-    results["margin", "letters", "best"] = []
-    pooled = _studies.markdown({**STUDY, "pooled": True}, results, "").split("## All of them")[1]
-    assert "| margin | 1 | 11.00 | -10.00 |" in pooled
-    assert "## All of them" not in _studies.markdown(STUDY, results, "")
+    places = {(row["label"], part, "best"): [] for row in STUDY["rows"] for part in "123"}
+    wrong = {"softmax": (20, 30, 28), "lsoftmax": (12, 24)}
+    for loss, way in (("softmax", "softmax"), ("lsoftmax", "margin")):
+        for part, count in zip("123", wrong[loss], strict=False):
+            places[way, part, "best"] = [run(loss, count)]
+    return places
+
+
+def test_parts_of_the_training_images_are_one_problem_compared_part_by_part(of_parts):
+    text = _studies.markdown(PARTS, of_parts, "")
+    assert "## 3 parts of Digits" in text and text.count("## ") == 1 and "over parts and images" in text
+    assert "| margin | 2 | 12.00 | 24.00 |  |" in text and "| absent | 0 |  |  |  |" in text
+    wrong = torch.zeros(2, 2, 100)
+    for way, counts in enumerate([(12, 24), (20, 30)]):
+        for part, count in enumerate(counts):
+            wrong[way, part, :count] = 1
+    found = paired_difference(*wrong, matched=True)
+    assert found.difference == pytest.approx(-7)  # to softmax's first two parts
+    said = f"| margin | 2 finished | 18.00 ± 8.49 (2) | -7.00 [{found.low:+.2f}, {found.high:+.2f}] |"
+    assert said in text and "| softmax | 3 finished | 26.00 ± 5.29 (3) |  |" in text
+
+
+def test_a_part_without_a_number_is_compared_with_nothing(of_parts):
+    of_parts["margin", "2", "best"][0].update(status="diverged", test_error=None)
+    assert "| margin | 1 finished, 1 diverged | 12.00 (1) | -8.00 |" in _studies.markdown(PARTS, of_parts, "")
+
+
+def test_the_parts_have_their_lines_and_one_for_all_of_them(of_parts):
+    found = [(line["problem"], line["way"], line["n"]) for line in lines(PARTS, of_parts)]
+    assert found[1:10:3] == [(part, "margin", n) for part, n in zip("123", "110", strict=True)]
+    assert found[9:] == [("all parts", "softmax", "3"), ("all parts", "margin", "2"), ("all parts", "absent", "0")]
+
+
+def test_a_study_of_parts_has_other_training_images_in_each():
+    wanted = figure_cells(read_study("parts"), read_profile("small"), 1)
+    assert [cell.settings.dataset.train_part for cell in wanted[::2]] == list(range(1, 11))
+    assert len({cell.column for cell in wanted}) == 10
 
 
 # What is drawn.

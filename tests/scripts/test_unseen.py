@@ -129,7 +129,7 @@ def test_a_study_is_measured_where_weights_are_left_and_stays_when_they_are_gone
     shutil.rmtree(folder)
     assert script("unseen", "study=any").out == said.out.partition("\n")[2]
     results = _tables.collect(study, _records.read_records(_records.STUDIES))
-    _, (heads, [row]) = _studies.tables(STUDY, "CIFAR10", results)
+    [(_, (_, (heads, [row])))] = _studies.problems(STUDY, results)
     assert heads[2::2] == ["unseen, recall at 1", "unseen, TAR at FAR 0.001", "unseen, EER"]
     assert "never seen" in _studies.meaning(STUDY, results)
     found = json.loads(kept.read_text())
@@ -167,7 +167,7 @@ def test_the_difference_of_what_is_found_is_paired_over_seeds_and_classes(two_of
 
 
 def test_rates_over_all_pairs_differ_over_seeds_alone(two_of_each):
-    [margin] = [row for _, rows in [list(_studies.tables(STUDY, "CIFAR10", two_of_each))[1]] for row in rows[1:]]
+    [(_, (_, (_, [_, margin])))] = _studies.problems(STUDY, two_of_each)
     # TAR 11, 13 and 17, 19: the means are 6 apart, each with a variance of 2 / 2; Welch's degrees of freedom are 2.
     half = students_t(2) * 2**0.5
     assert margin[4:] == [
@@ -198,7 +198,7 @@ def test_over_a_setting_what_is_found_has_a_table_and_a_figure_of_its_own(two_of
 
 def test_without_anything_measured_a_study_has_no_such_column(study, made_up):
     results = {("softmax", "CIFAR10", "best"): [made_up(study[0].settings)]}
-    [_] = _studies.tables(STUDY, "CIFAR10", results)
+    [(_, [_])] = _studies.problems(STUDY, results)
     assert "never seen" not in _studies.meaning(STUDY, results)
 
 

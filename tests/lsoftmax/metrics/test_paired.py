@@ -106,6 +106,41 @@ def test_the_interval_of_few_seeds_holds_what_it_promises(seeds, apart):
 
 
 @pytest.fixture
+def parts() -> tuple[Tensor, Tensor]:
+    """Two ways on the same five sets of training images, each of which is harder or easier for both."""
+    rates = torch.linspace(0.1, 0.3, 5)[:, None]
+    return torch.rand(5, 400) < rates, torch.rand(5, 400) < 0.8 * rates
+
+
+def test_of_matched_runs_it_is_the_difference_that_varies(parts):
+    first, second = (way.double().numpy() for way in parts)
+    expected, found = half_width(first - second, np.zeros((1, 400))), paired_difference(*parts, matched=True)
+    assert found.high - found.difference == pytest.approx(expected, rel=5e-3)
+    apart = paired_difference(*parts)
+    assert found.difference == apart.difference and found.high - found.low < 0.6 * (apart.high - apart.low)
+
+
+@pytest.mark.parametrize("runs", [3, 8])
+def test_the_interval_of_matched_runs_holds_what_it_promises(runs):
+    """The two ways are the same on the whole; a run's training images and the test image matter to both and to each."""
+    trials, held = 300, 0
+    for _ in range(trials):
+        common = 2 * torch.randn(500) - 1.2 + 0.3 * torch.randn(runs, 1)
+        first, second = (
+            torch.rand(runs, 500) < torch.sigmoid(common + 0.3 * torch.randn(500) + 0.1 * torch.randn(runs, 1))
+            for _ in range(2)
+        )
+        found = paired_difference(first, second, matched=True)
+        held += found.low <= 0 <= found.high
+    assert abs(held / trials - 0.95) < 3.5 * (0.95 * 0.05 / trials) ** 0.5
+
+
+def test_matched_runs_that_are_not_as_many_are_refused():
+    with pytest.raises(ValueError, match="as many of either way, got 3 and 2"):
+        paired_difference(torch.zeros(3, 5), torch.zeros(2, 5), matched=True)
+
+
+@pytest.fixture
 def people() -> tuple[Tensor, Tensor, Tensor]:
     """100 people with 1 to 6 images each, all of a person's wrong or all right: (3, 100), (2, 100) counts, sizes."""
     sizes = torch.randint(1, 7, (100,))
