@@ -96,7 +96,7 @@ def _study(name: str) -> dict[str, Any]:
     wanted = figure_cells(study, read_profile(study["profile"]), study["seeds"])
     results = _tables.collect(wanted, _records.read_records(*_records.sources(place)))
     folder = _records.results_folder(place)  # of figures.study: another study's name may begin with this one's
-    pictures = sorted(path for kind in ("traces", "over") for path in folder.glob(f"{name}_{kind}_*.svg"))
+    pictures = sorted(path for kind in ("traces", "over", "by") for path in folder.glob(f"{name}_{kind}_*.svg"))
     return {
         "title": study["title"],
         "text": study["text"],

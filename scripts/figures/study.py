@@ -24,6 +24,11 @@ DODGE = 1.02  # from one line to the next, lest bars at the same value of the se
 
 def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]]) -> Iterator[tuple[str, Figure]]:
     """(name, figure) of what the study's file asks for, those that have runs; one for each problem."""
+    if "parts" in study:
+        found = _of_parts(study, results)
+        if found[study["baseline"]]:
+            yield "by_part", draw_parts(found, study["baseline"], METRICS[study["metric"]].head)
+        return
     for problem in [column["label"] for column in study["columns"]]:
         runs = {row["label"]: results.get((row["label"], problem, "best"), []) for row in study["rows"]}
         # A record of the small tables may be older than the trace.
@@ -36,6 +41,35 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
                 lines.setdefault(row["line"], {})[row["at"]] = numbers(runs[row["label"]], metric)
             of = "" if metric is METRICS[study["metric"]] else "unseen_"
             yield f"over_{of}{problem}", draw_over(lines, study["over"], metric.axis or metric.head, metric.better)
+
+
+def _of_parts(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]]) -> dict[str, dict[str, float]]:
+    """{way: {part of the training images: the mean of its runs}}"""
+    labels, metric = [column["label"] for column in study["columns"]], METRICS[study["metric"]]
+    found: dict[str, dict[str, float]] = {}
+    for way in (row["label"] for row in study["rows"]):
+        values = {label: numbers(results.get((way, label, "best"), []), metric) for label in labels}
+        found[way] = {label: mean(runs) for label, runs in values.items() if runs}
+    return found
+
+
+def draw_parts(ways: dict[str, dict[str, float]], baseline: str, number: str) -> Figure:
+    """{way: {part of the training images: percent}}: a dot each, the parts in the order of the baseline's numbers."""
+    figure, [[axes]] = style.panels(1, 1, 1.4 * style.COLUMN, 2.6)
+    parts = sorted(ways[baseline], key=ways[baseline].__getitem__)
+    for place, part in enumerate(parts):
+        there = [points[part] for points in ways.values() if part in points]
+        axes.plot([place, place], [min(there), max(there)], color="0.85", zorder=0)
+    for color, (way, points) in zip(COLORS[: len(ways)], ways.items(), strict=True):
+        places = [place for place, part in enumerate(parts) if part in points]
+        label = way if places else f"{way}: not run"
+        axes.plot(places, [points[parts[place]] for place in places], "o", color=color, markersize=4, label=label)
+    axes.set_xticks(range(len(parts)), labels=parts)
+    axes.set(xlabel="part of the training images", ylabel=f"{number} (%)")
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
 
 
 def draw_traces(ways: dict[str, Record], metric: str) -> Figure:

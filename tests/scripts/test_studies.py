@@ -293,6 +293,18 @@ def test_a_setting_at_which_all_runs_died_is_drawn():
     draw_over({"a": {0.1: []}}, "decay", "test error")
 
 
+def test_parts_are_drawn_in_the_order_of_the_baselines_errors(drawn, of_parts):
+    from scripts.figures.study import draw_parts
+
+    assert drawn(PARTS, of_parts).keys() == {"ways_by_part"}
+    [axes] = draw_parts(
+        {"a": {"1": 20.0, "2": 30.0, "3": 28.0}, "b": {"1": 12.0, "3": 25.0}, "c": {}}, "a", "error"
+    ).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "3", "2"]
+    dots = {line.get_label(): line.get_ydata().tolist() for line in axes.lines if line.get_marker() == "o"}
+    assert dots == {"a": [20.0, 28.0, 30.0], "b": [12.0, 25.0], "c: not run": []}
+
+
 def test_nothing_is_drawn_of_nothing(drawn):
     empty = {("softmax", "digits", "best"): []}
     assert drawn({**STUDY, "rows": STUDY["rows"][:1], "traces": ["softmax"], "over": "x"}, empty) == {}
