@@ -133,7 +133,7 @@ def problems(study: dict[str, Any], results: Results) -> Iterator[tuple[str, lis
     """
     metric = METRICS[study["metric"]]
     if "parts" in study:
-        tables = [_of_parts(study, results, metric), *_of_lines(_all_parts(study, results, metric), metric, results)]
+        tables = [_of_parts(study, results), *_of_lines(_all_parts(study, results, metric), metric, results)]
         yield f"{study['parts']} parts of {study['label']}", tables
         return
     for column in study["columns"]:
@@ -160,14 +160,23 @@ def _of_lines(lines: list[dict[str, Any]], metric: Metric, results: Results) -> 
         yield ["way", "runs", *(head for key in measured for head in (METRICS[key].head, "difference"))], found
 
 
-def _of_parts(study: dict[str, Any], results: Results, metric: Metric) -> Table:
-    """The mean of each part's runs."""
-    labels = [column["label"] for column in study["columns"]]
-    found = []
+def by_part(study: dict[str, Any], results: Results) -> dict[str, dict[str, float]]:
+    """{way: {part of the training images: the mean of its runs}}, of those that have a number."""
+    labels, metric = [column["label"] for column in study["columns"]], METRICS[study["metric"]]
+    found = {}
     for way in (row["label"] for row in study["rows"]):
-        values = [_tables.numbers(results.get((way, label, RECIPE), []), metric) for label in labels]
-        found.append([way, str(sum(map(bool, values))), *(f"{statistics.mean(v):.2f}" if v else "" for v in values)])
-    return [metric.head, "parts", *labels], found
+        values = {label: _tables.numbers(results.get((way, label, RECIPE), []), metric) for label in labels}
+        found[way] = {label: statistics.mean(of) for label, of in values.items() if of}
+    return found
+
+
+def _of_parts(study: dict[str, Any], results: Results) -> Table:
+    labels = [column["label"] for column in study["columns"]]
+    rows = [
+        [way, str(len(found)), *(f"{found[label]:.2f}" if label in found else "" for label in labels)]
+        for way, found in by_part(study, results).items()
+    ]
+    return [METRICS[study["metric"]].head, "parts", *labels], rows
 
 
 def _all_parts(study: dict[str, Any], results: Results, metric: Metric) -> list[dict[str, Any]]:

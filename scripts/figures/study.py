@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scripts._metric import METRICS
-from scripts._studies import over_setting
+from scripts._studies import by_part, over_setting
 from scripts._tables import numbers
 from scripts.figures import style
 
@@ -25,7 +25,7 @@ DODGE = 1.02  # from one line to the next, lest bars at the same value of the se
 def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]]) -> Iterator[tuple[str, Figure]]:
     """(name, figure) of what the study's file asks for, those that have runs; one for each problem."""
     if "parts" in study:
-        found = _of_parts(study, results)
+        found = by_part(study, results)
         if found[study["baseline"]]:
             yield "by_part", draw_parts(found, study["baseline"], METRICS[study["metric"]].head)
         return
@@ -41,16 +41,6 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
                 lines.setdefault(row["line"], {})[row["at"]] = numbers(runs[row["label"]], metric)
             of = "" if metric is METRICS[study["metric"]] else "unseen_"
             yield f"over_{of}{problem}", draw_over(lines, study["over"], metric.axis or metric.head, metric.better)
-
-
-def _of_parts(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]]) -> dict[str, dict[str, float]]:
-    """{way: {part of the training images: the mean of its runs}}"""
-    labels, metric = [column["label"] for column in study["columns"]], METRICS[study["metric"]]
-    found: dict[str, dict[str, float]] = {}
-    for way in (row["label"] for row in study["rows"]):
-        values = {label: numbers(results.get((way, label, "best"), []), metric) for label in labels}
-        found[way] = {label: mean(runs) for label, runs in values.items() if runs}
-    return found
 
 
 def draw_parts(ways: dict[str, dict[str, float]], baseline: str, number: str) -> Figure:
