@@ -208,8 +208,7 @@ def _compared(line: dict[str, Any], of: str = "") -> tuple[str, str]:
 def _signed(line: dict[str, Any], of: str = "") -> str:
     """The difference, and its interval where there is one; empty without."""
     difference, low, high = (line[f"{of}{key}"] for key in DIFFERENCE)
-    interval = f" [{low:+.2f}, {high:+.2f}]" if low is not None else ""
-    return "" if difference is None else f"{difference:+.2f}{interval}"
+    return "" if difference is None else _tables.said_of(_tables.Compared(difference, low, high))
 
 
 def _over(study: dict[str, Any], problem: str, results: Results, metric: Metric) -> list[str]:
