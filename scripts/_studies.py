@@ -113,9 +113,9 @@ def meaning(study: dict[str, Any], results: Results) -> str:
     )
     recall, tar, eer = (METRICS[key].meaning for key in UNSEEN)
     unseen = (
-        f"`unseen, recall at 1`: {recall} (`python scripts/unseen.py -h`); its difference is paired too, over seeds "
+        f"`unseen, recall at 1`: {recall} (`python scripts/unseen.py -h`); its difference is paired too, over {drawn} "
         f"and classes, where they were kept. `TAR at FAR 0.001`: {tar}; `EER`: {eer}: in percent, the interval of a "
-        "difference over seeds alone. "
+        f"difference over {drawn} alone. "
     )
     return (
         f"{metric.meaning}, mean ± standard deviation (runs). `difference` is to "
