@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from configs.errors import ConfigError
 from configs.streams import open_streams, refused
 
+REFUSALS = (errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO)  # what an output without a name may say
+
 
 def split_options(arguments: Sequence[str], own: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """The script's own options by key, and the rest, which is for the configuration. ConfigError if it is no option."""
@@ -61,21 +63,28 @@ def flag(own: dict[str, str], key: str, default: bool) -> bool:
 def main(script: Callable[[list[str]], None], about: str | None) -> int:
     """Run it on the command line: 0, or 2 and one line for what the user can mend. -h prints what it is about."""
     open_streams()
+    code = 0
+    try:
+        code = _run(script, about)
+        sys.stdout.flush()  # here, not when Python ends: then nobody could answer for what cannot be written
+    except OSError as error:
+        if error.filename is not None or error.errno not in REFUSALS:  # of a file that a script should have named
+            raise
+        said = refused(error)
+        return _fail(ConfigError(said)) if said else code
+    return code
+
+
+def _run(script: Callable[[list[str]], None], about: str | None) -> int:
     try:
         if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
             print((about or "").strip())
         else:
             script(sys.argv[1:])
-        sys.stdout.flush()  # here, not when Python ends: then nobody could answer for what cannot be written
     except ConfigError as error:
         return _fail(error)
     except KeyboardInterrupt:
         return 130
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError) and error.errno != errno.ENOSPC:
-            raise
-        said = refused(error)
-        return _fail(ConfigError(said)) if said else 0
     except Exception as error:
         from lsoftmax.errors import UserError  # not above: it would import torch before the options are checked
 

@@ -61,8 +61,7 @@ def is_run_of(run: Path, record: Record) -> bool:
         result = json.loads((run / "result.json").read_text())
     except (OSError, ValueError):
         return False
-    same = all(result.get(key) == record[key] for key in _records.SAME_RUN)
-    return same and (run / "model.safetensors").exists()
+    return _records.is_of(result, record) and (run / "model.safetensors").exists()
 
 
 def _measure(run: Path, what: Wanted) -> Arrays:

@@ -47,10 +47,13 @@ def read_study(name: str) -> dict[str, Any]:
     if "over" in study:
         study["rows"] = list(_spread(study))
     if "parts" in study:
-        study["columns"] = [
-            {"label": str(part), "overrides": study["overrides"], "then": [f"dataset.train_part={part}"]}
-            for part in range(1, study["parts"] + 1)
-        ]
+        if {"over", "traces"} & study.keys() or len(study["columns"]) != 1:
+            raise ConfigError(f"study={name}: parts go with one column, and neither with over nor with traces")
+        [column] = study["columns"]
+        parts = range(1, study["parts"] + 1)
+        then = {part: [*column.get("then", []), f"dataset.train_part={part}"] for part in parts}
+        study["problem"] = column["label"]
+        study["columns"] = [{**column, "label": str(part), "then": then[part]} for part in parts]
     return study
 
 

@@ -41,15 +41,15 @@ def read_records(*profiles: str) -> dict[str, Record]:
     for profile in profiles:
         for path in sorted(folder(profile).glob("*.json")):
             record = _read(path)
-            if unseen(record).exists() and _is_of(measured := _read(unseen(record)), record):
+            if unseen(record).exists() and is_of(measured := _read(unseen(record)), record):
                 record["unseen"] = measured
             found[identity_sha256(identity_of(record))] = record
     return found
 
 
-def _is_of(measured: dict[str, Any], record: Record) -> bool:
-    """Not of another run of the same configuration, on other hardware say."""
-    return all(measured.get(key) == record[key] for key in SAME_RUN)
+def is_of(found: dict[str, Any], record: Record) -> bool:
+    """Of this run, and not of another one of the same configuration, on other hardware say."""
+    return all(found.get(key) == record[key] for key in SAME_RUN)
 
 
 def _read(path: Path) -> Record:

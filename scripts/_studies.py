@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from scripts import _tables
@@ -15,6 +16,7 @@ from scripts._tables import Results
 
 RECIPE = "best"  # of a study's cells: it compares ways in its own words
 ENDS = ("finished", "collapsed", "diverged")
+Difference = _tables.Compared | None
 Table = tuple[list[str], list[list[str]]]  # what stands above the cells, and a line of them per way
 DIFFERENCE = ("difference", "low", "high")  # to the baseline, and its 95 % interval
 NUMBERS = ("mean", "std", "n", *DIFFERENCE)
@@ -111,18 +113,21 @@ def meaning(study: dict[str, Any], results: Results) -> str:
         "`same class`, `other classes`: mean cosine of the features of two images of the same class, and of different "
         "ones, over all pairs of held-out images (`train`: of training images). "
     )
-    recall, tar, eer = (METRICS[key].meaning for key in UNSEEN)
-    unseen = (
-        f"`unseen, recall at 1`: {recall} (`python scripts/unseen.py -h`); its difference is paired too, over {drawn} "
-        f"and classes, where they were kept. `TAR at FAR 0.001`: {tar}; `EER`: {eer}: in percent, the interval of a "
-        f"difference over {drawn} alone. "
-    )
+    unseen = {
+        "unseen": f"`unseen, recall at 1`: {METRICS['unseen'].meaning} (`python scripts/unseen.py -h`); its difference "
+        f"is paired too, over {drawn} and classes, where they were kept. ",
+        "unseen_tar": f"`TAR at FAR 0.001`: {METRICS['unseen_tar'].meaning}, its interval over {drawn} alone. ",
+        "unseen_eer": f"`EER`: {METRICS['unseen_eer'].meaning}, the same. ",
+    }
+    every = [run for runs in results.values() for run in runs]
+    measured = "".join(unseen[key] for key in UNSEEN if _tables.numbers(every, METRICS[key]))
+    common = "on the parts that both have, " if "parts" in study else ""
     return (
         f"{metric.meaning}, mean ± standard deviation (runs). `difference` is to "
-        f"{study['baseline']} on the same {metric.tests}{interval}. The other columns are means over the runs: train "
-        "error in percent, the median target angle in degrees, mean norms of features and class weights, and lambda, "
-        f"these four of the last step's batch. {cosines if COSINES[0] in filled else ''}"
-        f"{unseen if _measured(results) else ''}{metric.collapsed}"
+        f"{study['baseline']} {common}on the same {metric.tests}{interval}. The other columns are means over the "
+        "runs: train error in percent, the median target angle in degrees, mean norms of features and class weights, "
+        f"and lambda, these four of the last step's batch. {cosines if COSINES[0] in filled else ''}"
+        f"{measured}{metric.collapsed}"
     )
 
 
@@ -134,7 +139,7 @@ def problems(study: dict[str, Any], results: Results) -> Iterator[tuple[str, lis
     metric = METRICS[study["metric"]]
     if "parts" in study:
         tables = [_of_parts(study, results), *_of_lines(_all_parts(study, results, metric), metric, results)]
-        yield f"{study['parts']} parts of {study['label']}", tables
+        yield f"{study['parts']} parts of {study['problem']}", tables
         return
     for column in study["columns"]:
         yield column["label"], list(_of_lines(_lines(study, column["label"], results, metric), metric, results))
@@ -180,23 +185,24 @@ def _of_parts(study: dict[str, Any], results: Results) -> Table:
 
 
 def _all_parts(study: dict[str, Any], results: Results, metric: Metric) -> list[dict[str, Any]]:
-    """A line per way, of the runs that the baseline has too: on the same part, with the same seed."""
+    """A line per way: its runs on all parts, and the difference on those that the baseline has too."""
 
-    def runs_of(way: str) -> dict[tuple[str, int], Record]:
-        labels = [column["label"] for column in study["columns"]]
-        return {(label, run["seed"]): run for label in labels for run in results.get((way, label, RECIPE), [])}
+    def runs_of(way: str) -> dict[str, list[Record]]:
+        return {column["label"]: results.get((way, column["label"], RECIPE), []) for column in study["columns"]}
 
-    there, lines = runs_of(study["baseline"]), []
+    def difference(way: str, metric: Metric) -> Difference:
+        ours, theirs = runs_of(way), runs_of(study["baseline"])
+        if (paired := _tables.compared_by_part(theirs, ours, metric)) is not None:
+            return paired
+        both = [[_tables.numbers(of[part], metric) for of in (ours, theirs)] for part in ours]
+        apart = [statistics.mean(pair[0]) - statistics.mean(pair[1]) for pair in both if all(pair)]
+        return _tables.Compared(statistics.mean(apart), None, None) if apart else None
+
+    found = []
     for way in (row["label"] for row in study["rows"]):
-        ours = runs_of(way)
-        both = [place for place in ours if place in there]
-        runs, baseline = ([of[place] for place in both] for of in (ours, there))
-        lines.append({"problem": "all parts", "way": way, **_line(study, way, runs, baseline, metric, matched=True)})
-    return lines
-
-
-def _measured(results: Results) -> bool:
-    return any(_tables.numbers(runs, METRICS[UNSEEN[0]]) for runs in results.values())
+        runs, baseline = ([run for there in runs_of(of).values() for run in there] for of in (way, study["baseline"]))
+        found.append({"problem": "all parts", **_line(study, way, runs, baseline, metric, partial(difference, way))})
+    return found
 
 
 def _compared(line: dict[str, Any], of: str = "") -> tuple[str, str]:
@@ -252,7 +258,7 @@ def _ended(line: dict[str, Any]) -> str:
 
 
 def comma_separated(study: dict[str, Any], results: Results) -> str:
-    """A line per problem and way."""
+    """A line per problem and way, and per way for all parts."""
     out, metric = io.StringIO(), METRICS[study["metric"]]
     head = ["problem", "way", *ENDS, *NUMBERS, *(column.key for column in INSTRUMENTS)]
     head += [*(f"{key}_{number}" for key in UNSEEN for number in NUMBERS), "values"]
@@ -268,10 +274,12 @@ def comma_separated(study: dict[str, Any], results: Results) -> str:
 def _lines(study: dict[str, Any], problem: str, results: Results, metric: Metric) -> list[dict[str, Any]]:
     """How each way's runs ended, by the study's own metric, and the numbers of this one."""
     baseline = results.get((study["baseline"], problem, RECIPE), [])
-    return [
-        {"problem": problem, "way": way, **_line(study, way, results.get((way, problem, RECIPE), []), baseline, metric)}
-        for way in (row["label"] for row in study["rows"])
-    ]
+    found = []
+    for way in (row["label"] for row in study["rows"]):
+        runs = results.get((way, problem, RECIPE), [])
+        line = _line(study, way, runs, baseline, metric, partial(_difference, runs, baseline))
+        found.append({"problem": problem, **line})
+    return found
 
 
 def _line(
@@ -280,46 +288,37 @@ def _line(
     runs: list[Record],
     baseline: list[Record],
     metric: Metric,
-    matched: bool = False,
+    difference: Callable[[Metric], Difference],
 ) -> dict[str, Any]:
-    """matched: the baseline's runs are the runs' counterparts, one by one."""
     ended = Counter(METRICS[study["metric"]].verdict(run, baseline) for run in runs)
-    to_compare = [] if way == study["baseline"] else baseline
-    unseen = {key: _numbers(runs, to_compare, METRICS[key], matched) for key in UNSEEN}
+
+    def numbers(of: Metric) -> dict[str, float | None]:
+        values = _tables.numbers(runs, of)
+        apart = difference(of) if way != study["baseline"] else None
+        return {
+            "mean": statistics.mean(values) if values else None,
+            "std": statistics.stdev(values) if len(values) > 1 else None,
+            "n": len(values),
+            **dict(zip(DIFFERENCE, apart or (None, None, None), strict=True)),
+        }
+
     return {
+        "way": way,
         **{word: ended[word] for word in ENDS},
-        **_numbers(runs, to_compare, metric, matched),
+        **numbers(metric),
         **{column.key: _mean([column.of(run) for run in runs]) for column in INSTRUMENTS},
-        **{f"{key}_{number}": value for key, found in unseen.items() for number, value in found.items()},
+        **{f"{key}_{name}": value for key in UNSEEN for name, value in numbers(METRICS[key]).items()},
         "values": _tables.numbers(runs, metric),
     }
 
 
-def _numbers(
-    runs: list[Record], baseline: list[Record], metric: Metric, matched: bool = False
-) -> dict[str, float | None]:
-    """Of NUMBERS."""
-    if matched and baseline:
-        both = [pair for pair in zip(runs, baseline, strict=True) if None not in map(metric.value, pair)]
-        runs, baseline = [pair[0] for pair in both], [pair[1] for pair in both]
-    values = _tables.numbers(runs, metric)
-    return {
-        "mean": statistics.mean(values) if values else None,
-        "std": statistics.stdev(values) if len(values) > 1 else None,
-        "n": len(values),
-        **dict(zip(DIFFERENCE, _difference(runs, baseline, metric, matched), strict=True)),
-    }
-
-
-def _difference(
-    runs: list[Record], baseline: list[Record], metric: Metric, matched: bool
-) -> tuple[float | None, float | None, float | None]:
+def _difference(runs: list[Record], baseline: list[Record], metric: Metric) -> Difference:
     """Runs minus baseline, and its interval; validation images are not kept one by one, so there is none for them."""
-    paired = _tables.compared(baseline, runs, metric, matched)
+    paired = _tables.compared(baseline, runs, metric)
     if paired is not None:
         return paired
     ours, theirs = (_tables.numbers(of, metric) for of in (runs, baseline))
-    return (statistics.mean(ours) - statistics.mean(theirs) if ours and theirs else None), None, None
+    return _tables.Compared(statistics.mean(ours) - statistics.mean(theirs), None, None) if ours and theirs else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

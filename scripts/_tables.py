@@ -164,12 +164,30 @@ def _against(softmax: list[Record], runs: list[Record], row: str, metric: Metric
     return None if row == "Softmax" else compared(softmax, runs, metric)
 
 
-def compared(baseline: list[Record], runs: list[Record], metric: Metric, matched: bool = False) -> Compared | None:
-    """None where one of them has no number, or does not tell what it got wrong.
+def compared(baseline: list[Record], runs: list[Record], metric: Metric) -> Compared | None:
+    """None where one of them has no number, or does not tell what it got wrong."""
+    return _compared(_wrong(baseline, metric), _wrong(runs, metric), runs, metric, matched=False)
 
-    matched: the two are counterparts one by one (`paired_difference`).
-    """
-    first, second = _wrong(baseline, metric), _wrong(runs, metric)
+
+def compared_by_part(
+    baseline: dict[str, list[Record]], runs: dict[str, list[Record]], metric: Metric
+) -> Compared | None:
+    """The same of the parts that both have numbers of: the mean of a part's runs against the baseline's there."""
+    wrong = [{part: _wrong(found, metric) for part, found in way.items()} for way in (baseline, runs)]
+    pairs = [
+        (there, ours)
+        for part, ours in wrong[1].items()
+        if (there := wrong[0].get(part)) is not None and ours is not None
+    ]
+    if not pairs:
+        return None
+    first, second = (torch.stack([way.double().mean(dim=0) for way in ways]) for ways in zip(*pairs, strict=True))
+    return _compared(first, second, [run for found in runs.values() for run in found], metric, matched=True)
+
+
+def _compared(
+    first: Tensor | None, second: Tensor | None, runs: list[Record], metric: Metric, matched: bool
+) -> Compared | None:
     if first is None or second is None or first.shape[1:] != second.shape[1:]:
         return None
     if metric.better == "lower":

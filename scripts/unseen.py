@@ -5,7 +5,7 @@
 
 run=    one finished run
 study=  all runs of a study whose weights are still in outputs/runs; each leaves a small file in
-        outputs/results/stability/unseen/ (commit it), from which the study's table takes its column
+        outputs/results/stability/unseen/ (commit it), from which the study's table takes its numbers
 Further options are the configuration's: device=, data_root=, dataset.check_integrity=, trainer.eval_batch_size=, ...
 
 The classes are CIFAR100's 100 for a network of CIFAR10, which has none of them, the others for one of some of
@@ -118,7 +118,8 @@ def _study(name: str, extra: Sequence[str]) -> int:
     folders, measured = _folders(), 0
     for record in (record for runs in results.values() for record in runs):
         run, known = folders.get(record["config_sha256"]), "unseen" in record
-        if not known and run is not None and _features.is_run_of(run, record):
+        whole = "misses" in record.get("unseen", {})  # older ones are without
+        if not whole and run is not None and _features.is_run_of(run, record):
             kept, known = _records.unseen(record), True
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_json(kept, {**{key: record[key] for key in _records.SAME_RUN}, **measure(run, extra)})

@@ -35,7 +35,7 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Indented, but lists of numbers on one line: a record may list thousands of images."""
     text = json.dumps(plain(value), indent=1, allow_nan=False)
-    text = re.sub(r"\[[\s\d,.eE+-]*+\]", lambda found: " ".join(found[0].split()), text)
+    text = re.sub(r"\[\n[\s\d,.eE+-]*+\]", lambda found: " ".join(found[0].split()), text)
     write_text(path, text + "\n")
 
 

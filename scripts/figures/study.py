@@ -1,7 +1,7 @@
 """The figures of a study: what became of its ways step by step, and error over a setting such as the weight decay."""
 
 from collections.abc import Iterator, Sequence
-from math import nan
+from math import inf, nan
 from statistics import mean, median, stdev
 from typing import Any
 
@@ -26,7 +26,7 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
     """(name, figure) of what the study's file asks for, those that have runs; one for each problem."""
     if "parts" in study:
         found = by_part(study, results)
-        if found[study["baseline"]]:
+        if any(found.values()):
             yield "by_part", draw_parts(found, study["baseline"], METRICS[study["metric"]].head)
         return
     for problem in [column["label"] for column in study["columns"]]:
@@ -46,13 +46,14 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
 def draw_parts(ways: dict[str, dict[str, float]], baseline: str, number: str) -> Figure:
     """{way: {part of the training images: percent}}: a dot each, the parts in the order of the baseline's numbers."""
     figure, [[axes]] = style.panels(1, 1, 1.4 * style.COLUMN, 2.6)
-    parts = sorted(ways[baseline], key=ways[baseline].__getitem__)
+    there = {part: None for points in ways.values() for part in points}
+    parts = sorted(there, key=lambda part: ways[baseline].get(part, inf))
     for place, part in enumerate(parts):
-        there = [points[part] for points in ways.values() if part in points]
-        axes.plot([place, place], [min(there), max(there)], color="0.85", zorder=0)
+        found = [points[part] for points in ways.values() if part in points]
+        axes.plot([place, place], [min(found), max(found)], color="0.85", zorder=0)
     for color, (way, points) in zip(COLORS[: len(ways)], ways.items(), strict=True):
         places = [place for place, part in enumerate(parts) if part in points]
-        label = way if places else f"{way}: not run"
+        label = way if places else f"{way}: no number"
         axes.plot(places, [points[parts[place]] for place in places], "o", color=color, markersize=4, label=label)
     axes.set_xticks(range(len(parts)), labels=parts)
     axes.set(xlabel="part of the training images", ylabel=f"{number} (%)")

@@ -116,6 +116,13 @@ def test_json_has_words_for_what_is_no_number(tmp_path):
     assert json.loads((tmp_path / "file").read_text()) == {"x": "nan", "y": ["inf", 1.0]}
 
 
+def test_json_keeps_strings_and_writes_lists_of_numbers_on_one_line(tmp_path):
+    value = {"path": "runs/[1,  2]/x", "blank": "[  ]", "wrong": [1, 2.5e-3, -7], "none": [], "mixed": [[1, 2], None]}
+    write_json(tmp_path / "file", value)
+    text = (tmp_path / "file").read_text()
+    assert json.loads(text) == value and '"wrong": [ 1, 0.0025, -7 ]' in text and "[ 1, 2 ]" in text
+
+
 KILLED = """
 import io, os, signal, sys
 from pathlib import Path

@@ -1,5 +1,6 @@
 """scripts/_cli.py: a reader that stops reading is no error, a full disk is one line."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 
 from configs.errors import ConfigError
 from configs.settings import ROOT
-from scripts._cli import whole
+from scripts._cli import main, whole
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", "9" * 5000])
@@ -48,6 +49,7 @@ def test_results_for_a_reader_that_has_gone(length):
         (">/dev/full", 2, "error: cannot write to the standard output: No space left on device\n"),
         (">&-", 0, ""),
         (">&- 2>&-", 0, ""),
+        ("1</dev/null", 2, "error: cannot write to the standard output: Bad file descriptor\n"),
     ],
 )
 def test_results_for_an_output_that_takes_nothing(output, code, said):
@@ -55,6 +57,30 @@ def test_results_for_an_output_that_takes_nothing(output, code, said):
     command = f'"{sys.executable}" -c "{program}" {output}'
     done = subprocess.run(command, shell=True, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_a_file_that_finds_no_room_is_not_the_output():
+    error = OSError(errno.ENOSPC, "No space left on device", "records")
+
+    def script(options):
+        raise error
+
+    with pytest.raises(OSError, match="records") as said:
+        main(script, None)
+    assert said.value is error
+
+
+def test_an_error_keeps_its_code_where_the_output_takes_nothing():
+    program = (
+        "import sys; from configs.errors import ConfigError; from scripts import _cli\n"
+        "def script(options): print('x'); raise ConfigError('no such thing')\n"
+        "sys.exit(_cli.main(script, None))"
+    )
+    command = [sys.executable, "-c", program]
+    here = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=ROOT, env=here, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: no such thing\n") and "Exception" not in done.stderr
 
 
 def test_help_reaches_a_reader(script):

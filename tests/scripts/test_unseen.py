@@ -214,6 +214,25 @@ def test_what_was_measured_of_another_run_of_the_same_configuration_does_not_cou
         assert ("unseen" in read) is counts
 
 
+@pytest.mark.parametrize(
+    "before", [{"test_error": 50.0, "misses": [1]}, {"test_error": 7.0}], ids=["other run", "older"]
+)
+def test_a_file_of_another_run_or_without_all_numbers_is_written_anew(
+    study, elsewhere, run_of, cifar100, made_up, script, before
+):
+    record = made_up(study[0].settings, test_error=7.0)
+    _records.keep(record, _records.STUDIES)
+    folder = elsewhere / "runs" / "cifar10" / "by hand" / "seed=0"
+    shutil.copytree(run_of((3, 32, 32), torch.full((3, 1, 1), 120.0), *CIFAR10), folder)
+    (folder / "result.json").write_text(json.dumps(record))
+    kept = _records.unseen(record)
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps({**{key: record[key] for key in _records.SAME_RUN}, "recall_at_1": 1.0, **before}))
+    assert "1 runs" in script("unseen", "study=any").out
+    found = json.loads(kept.read_text())
+    assert found["test_error"] == 7.0 and len(found["misses"]) == 10
+
+
 def test_weights_of_another_run_are_not_taken(study, elsewhere, run_of, cifar100, made_up, script):
     record = made_up(study[0].settings)
     _records.keep(record, _records.STUDIES)
