@@ -1,67 +1,28 @@
-"""Records -> a study's table as Markdown and CSV: how each way ended, its errors, what became of angles and norms."""
+"""A study's table as Markdown and CSV, from the numbers of its runs."""
 
 import csv
 import io
-import statistics
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from scripts import _tables
 from scripts._metric import METRICS, Metric
-from scripts._records import Record
+from scripts._study_numbers import (
+    COSINES,
+    DIFFERENCE,
+    ENDS,
+    INSTRUMENTS,
+    NUMBERS,
+    UNSEEN,
+    all_parts,
+    by_part,
+    filled,
+    lines_of,
+    over_setting,
+)
 from scripts._tables import Results
 
-RECIPE = "best"  # of a study's cells: it compares ways in its own words
-ENDS = ("finished", "collapsed", "diverged")
-Difference = _tables.Compared | None
 Table = tuple[list[str], list[list[str]]]  # what stands above the cells, and a line of them per way
-DIFFERENCE = ("difference", "low", "high")  # to the baseline, and its 95 % interval
-NUMBERS = ("mean", "std", "n", *DIFFERENCE)
-
-
-@dataclass(frozen=True)
-class Column:
-    """A number of a run: how the table calls it, how it is written, where it comes from; None where there is none."""
-
-    key: str
-    head: str
-    form: str
-    of: Callable[[Record], float | None]
-
-
-def _at_the_end(name: str) -> Callable[[Record], float | None]:
-    return lambda run: run["trace"][-1].get(name) if run.get("trace") else None
-
-
-def _cosine(of: str, where: str) -> Callable[[Record], float | None]:
-    """Of the features of training images, or of those that the study's error is of; records were once without."""
-
-    def found(run: Record) -> float | None:
-        sets = run.get("cosines") or {}
-        chosen = sets.get("train") if where == "train" else sets.get("val", sets.get("test"))
-        return chosen[of] if chosen else None
-
-    return found
-
-
-COSINES = (
-    Column("same_train", "same class, train", ".2f", _cosine("same_class", "train")),
-    Column("same_class", "same class", ".2f", _cosine("same_class", "held out")),
-    Column("other_classes", "other classes", ".2f", _cosine("other_classes", "held out")),
-)
-UNSEEN = ("unseen", "unseen_tar", "unseen_eer")  # of METRICS, what scripts/unseen.py measures
-# The instruments are the last batch's, with the last step's weights.
-INSTRUMENTS = (
-    Column("train_error", "train error", ".1f", lambda run: run["train_error"]),
-    Column("target_angle", "angle", ".0f", _at_the_end("target_angle_q50")),
-    Column("feature_norm", "norm of x", ".1f", _at_the_end("feature_norm")),
-    Column("weight_norm", "norm of w", ".2f", _at_the_end("weight_norm")),
-    Column("lam", "lambda", ".2g", _at_the_end("lam")),
-    *COSINES,
-)
 
 
 def markdown(study: dict[str, Any], results: Results, command: str) -> str:
@@ -86,19 +47,6 @@ def origin(results: Results) -> str:
     return f"{len({run['config_sha256'] for run in runs})} runs. {_tables.made_with(runs)}."
 
 
-def over_setting(study: dict[str, Any], results: Results) -> Iterator[Metric]:
-    """What a study over a setting has a table and a figure of: its own metric, and what unseen.py has measured."""
-    for metric in (METRICS[study["metric"]], METRICS["unseen"]) if "over" in study else ():
-        if metric is METRICS[study["metric"]] or any(_tables.numbers(runs, metric) for runs in results.values()):
-            yield metric
-
-
-def _filled(results: Results) -> list[Column]:
-    """The columns that some run has a number for."""
-    runs = [run for found in results.values() for run in found]
-    return [column for column in INSTRUMENTS if any(column.of(run) is not None for run in runs)]
-
-
 def meaning(study: dict[str, Any], results: Results) -> str:
     """What the columns say."""
     metric = METRICS[study["metric"]]
@@ -108,7 +56,7 @@ def meaning(study: dict[str, Any], results: Results) -> str:
         if metric.paired
         else " (of means)"
     )
-    filled = _filled(results)
+    there = filled(results)
     cosines = (
         "`same class`, `other classes`: mean cosine of the features of two images of the same class, and of different "
         "ones, over all pairs of held-out images (`train`: of training images). "
@@ -126,7 +74,7 @@ def meaning(study: dict[str, Any], results: Results) -> str:
         f"{metric.meaning}, mean ± standard deviation (runs). `difference` is to "
         f"{study['baseline']} {common}on the same {metric.tests}{interval}. The other columns are means over the "
         "runs: train error in percent, the median target angle in degrees, mean norms of features and class weights, "
-        f"and lambda, these four of the last step's batch. {cosines if COSINES[0] in filled else ''}"
+        f"and lambda, these four of the last step's batch. {cosines if COSINES[0] in there else ''}"
         f"{measured}{metric.collapsed}"
     )
 
@@ -138,23 +86,23 @@ def problems(study: dict[str, Any], results: Results) -> Iterator[tuple[str, lis
     """
     metric = METRICS[study["metric"]]
     if "parts" in study:
-        tables = [_of_parts(study, results), *_of_lines(_all_parts(study, results, metric), metric, results)]
+        tables = [_of_parts(study, results), *_of_lines(all_parts(study, results, metric), metric, results)]
         yield f"{study['parts']} parts of {study['problem']}", tables
         return
     for column in study["columns"]:
-        yield column["label"], list(_of_lines(_lines(study, column["label"], results, metric), metric, results))
+        yield column["label"], list(_of_lines(lines_of(study, column["label"], results, metric), metric, results))
 
 
 def _of_lines(lines: list[dict[str, Any]], metric: Metric, results: Results) -> Iterator[Table]:
-    filled = _filled(results)
+    there = filled(results)
     found = [
         [
             *(line["way"], _ended(line), *_compared(line)),
-            *("" if line[column.key] is None else f"{line[column.key]:{column.form}}" for column in filled),
+            *("" if line[column.key] is None else f"{line[column.key]:{column.form}}" for column in there),
         ]
         for line in lines
     ]
-    yield ["way", "runs", metric.head, "difference", *(column.head for column in filled)], found
+    yield ["way", "runs", metric.head, "difference", *(column.head for column in there)], found
     measured = [key for key in UNSEEN if any(line[f"{key}_n"] for line in lines)]
     found = [
         [line["way"], str(line["unseen_n"]), *(cell for key in measured for cell in _compared(line, f"{key}_"))]
@@ -165,16 +113,6 @@ def _of_lines(lines: list[dict[str, Any]], metric: Metric, results: Results) -> 
         yield ["way", "runs", *(head for key in measured for head in (METRICS[key].head, "difference"))], found
 
 
-def by_part(study: dict[str, Any], results: Results) -> dict[str, dict[str, float]]:
-    """{way: {part of the training images: the mean of its runs}}, of those that have a number."""
-    labels, metric = [column["label"] for column in study["columns"]], METRICS[study["metric"]]
-    found = {}
-    for way in (row["label"] for row in study["rows"]):
-        values = {label: _tables.numbers(results.get((way, label, RECIPE), []), metric) for label in labels}
-        found[way] = {label: statistics.mean(of) for label, of in values.items() if of}
-    return found
-
-
 def _of_parts(study: dict[str, Any], results: Results) -> Table:
     labels = [column["label"] for column in study["columns"]]
     rows = [
@@ -182,27 +120,6 @@ def _of_parts(study: dict[str, Any], results: Results) -> Table:
         for way, found in by_part(study, results).items()
     ]
     return [METRICS[study["metric"]].head, "parts", *labels], rows
-
-
-def _all_parts(study: dict[str, Any], results: Results, metric: Metric) -> list[dict[str, Any]]:
-    """A line per way: its runs on all parts, and the difference on those that the baseline has too."""
-
-    def runs_of(way: str) -> dict[str, list[Record]]:
-        return {column["label"]: results.get((way, column["label"], RECIPE), []) for column in study["columns"]}
-
-    def difference(way: str, metric: Metric) -> Difference:
-        ours, theirs = runs_of(way), runs_of(study["baseline"])
-        if (paired := _tables.compared_by_part(theirs, ours, metric)) is not None:
-            return paired
-        both = [[_tables.numbers(of[part], metric) for of in (ours, theirs)] for part in ours]
-        apart = [statistics.mean(pair[0]) - statistics.mean(pair[1]) for pair in both if all(pair)]
-        return _tables.Compared(statistics.mean(apart), None, None) if apart else None
-
-    found = []
-    for way in (row["label"] for row in study["rows"]):
-        runs, baseline = ([run for there in runs_of(of).values() for run in there] for of in (way, study["baseline"]))
-        found.append({"problem": "all parts", **_line(study, way, runs, baseline, metric, partial(difference, way))})
-    return found
 
 
 def _compared(line: dict[str, Any], of: str = "") -> tuple[str, str]:
@@ -219,12 +136,12 @@ def _signed(line: dict[str, Any], of: str = "") -> str:
 
 def _over(study: dict[str, Any], problem: str, results: Results, metric: Metric) -> list[str]:
     """The numbers alone, a line per way and a column per value of the setting; the best mean of a way is bold."""
-    lines = {line["way"]: line for line in _lines(study, problem, results, metric)}
+    by_way = {line["way"]: line for line in lines_of(study, problem, results, metric)}
     values = list(dict.fromkeys(row["at"] for row in study["rows"]))
     title = f"{metric.head} over {study['over']}"
     written = [_cells([title, *map(str, sorted(values))]), "|---|" + "---:|" * len(values)]
     for way in dict.fromkeys(row["line"] for row in study["rows"]):
-        there = {row["at"]: lines[row["label"]] for row in study["rows"] if row["line"] == way}
+        there = {row["at"]: by_way[row["label"]] for row in study["rows"] if row["line"] == way}
         means = [line["mean"] for line in there.values() if line["mean"] is not None]
         best = (min if metric.better == "lower" else max)(means, default=None)
         written.append(_cells([way, *(_number(there.get(at), best) for at in sorted(values))]))
@@ -265,62 +182,7 @@ def comma_separated(study: dict[str, Any], results: Results) -> str:
     writer = csv.DictWriter(out, head, lineterminator="\n")
     writer.writeheader()
     for column in study["columns"]:
-        writer.writerows(_lines(study, column["label"], results, metric))
+        writer.writerows(lines_of(study, column["label"], results, metric))
     if "parts" in study:
-        writer.writerows(_all_parts(study, results, metric))
+        writer.writerows(all_parts(study, results, metric))
     return out.getvalue()
-
-
-def _lines(study: dict[str, Any], problem: str, results: Results, metric: Metric) -> list[dict[str, Any]]:
-    """How each way's runs ended, by the study's own metric, and the numbers of this one."""
-    baseline = results.get((study["baseline"], problem, RECIPE), [])
-    found = []
-    for way in (row["label"] for row in study["rows"]):
-        runs = results.get((way, problem, RECIPE), [])
-        line = _line(study, way, runs, baseline, metric, partial(_difference, runs, baseline))
-        found.append({"problem": problem, **line})
-    return found
-
-
-def _line(
-    study: dict[str, Any],
-    way: str,
-    runs: list[Record],
-    baseline: list[Record],
-    metric: Metric,
-    difference: Callable[[Metric], Difference],
-) -> dict[str, Any]:
-    ended = Counter(METRICS[study["metric"]].verdict(run, baseline) for run in runs)
-
-    def numbers(of: Metric) -> dict[str, float | None]:
-        values = _tables.numbers(runs, of)
-        apart = difference(of) if way != study["baseline"] else None
-        return {
-            "mean": statistics.mean(values) if values else None,
-            "std": statistics.stdev(values) if len(values) > 1 else None,
-            "n": len(values),
-            **dict(zip(DIFFERENCE, apart or (None, None, None), strict=True)),
-        }
-
-    return {
-        "way": way,
-        **{word: ended[word] for word in ENDS},
-        **numbers(metric),
-        **{column.key: _mean([column.of(run) for run in runs]) for column in INSTRUMENTS},
-        **{f"{key}_{name}": value for key in UNSEEN for name, value in numbers(METRICS[key]).items()},
-        "values": _tables.numbers(runs, metric),
-    }
-
-
-def _difference(runs: list[Record], baseline: list[Record], metric: Metric) -> Difference:
-    """Runs minus baseline, and its interval; validation images are not kept one by one, so there is none for them."""
-    paired = _tables.compared(baseline, runs, metric)
-    if paired is not None:
-        return paired
-    ours, theirs = (_tables.numbers(of, metric) for of in (runs, baseline))
-    return _tables.Compared(statistics.mean(ours) - statistics.mean(theirs), None, None) if ours and theirs else None
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    there = [value for value in values if value is not None]
-    return statistics.mean(there) if there else None

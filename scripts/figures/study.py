@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scripts._metric import METRICS
-from scripts._studies import by_part, over_setting
+from scripts._study_numbers import by_part, over_setting
 from scripts._tables import numbers
 from scripts.figures import style
 
