@@ -291,22 +291,6 @@ def test_cfg_job_with_m_is_code_2_without_a_traceback() -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "error"),
-    [
-        ("--cfg job > /dev/full", 2, "error: cannot write to the standard output: No space left on device\n"),
-        ("--help > /dev/full", 2, "error: cannot write to the standard output: No space left on device\n"),
-        ("--help >&-", 0, ""),
-        ("-m loss.m=0 > /dev/full", 2, "error: loss.m must be an integer >= 1, got 0\n"),
-        ("-m loss.m=0 >&-", 2, "error: loss.m must be an integer >= 1, got 0\n"),
-    ],
-)
-def test_an_output_that_cannot_be_written_is_no_traceback(arguments: str, code: int, error: str) -> None:
-    command = f"{sys.executable} train.py {arguments}"
-    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (code, error)
-
-
 @pytest.mark.parametrize("arguments", [[], ["-m", "seed=1,2"], ["--help"]])
 def test_a_working_folder_that_is_gone_is_one_line(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str]

@@ -43,22 +43,6 @@ def test_results_for_a_reader_that_has_gone(length):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("output", "code", "said"),
-    [
-        (">/dev/full", 2, "error: cannot write to the standard output: No space left on device\n"),
-        (">&-", 0, ""),
-        (">&- 2>&-", 0, ""),
-        ("1</dev/null", 2, "error: cannot write to the standard output: Bad file descriptor\n"),
-    ],
-)
-def test_results_for_an_output_that_takes_nothing(output, code, said):
-    program = "import sys; from scripts import _cli; sys.exit(_cli.main(lambda options: print('x'), None))"
-    command = f'"{sys.executable}" -c "{program}" {output}'
-    done = subprocess.run(command, shell=True, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (code, said)
-
-
 def test_a_file_that_finds_no_room_is_not_the_output():
     error = OSError(errno.ENOSPC, "No space left on device", "records")
 
