@@ -32,6 +32,7 @@ class Dataset:
     train_images: int | None = option(**maybe(whole(1)))
     train_part: int = option(**whole(0))
     classes: int | None = option(**maybe(whole(2)))
+    first_class: int = option(**whole(0))
 
 
 @dataclass

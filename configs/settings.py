@@ -23,8 +23,8 @@ from configs.schema import Settings
 ROOT = Path(__file__).resolve().parents[1]
 
 # Keys that the configuration file of an older run lacks, with values that change nothing of such a run.
-ADDED_LATER = {
-    "dataset": {"train_part": 0},
+ADDED_LATER: dict[str, dict[str, Any]] = {
+    "dataset": {"train_part": 0, "first_class": 0},
     "schedule": {
         "gradient": "exact",
         "margin_on": "all",
@@ -158,8 +158,9 @@ def identity(settings: Settings) -> dict[str, Any]:
     # How files are checked and read is no part of what they are: a run's data are known by the hash of their pixels.
     for how in ("check_integrity", "stream"):
         values["dataset"].pop(how, None)
-    if values["dataset"]["train_part"] == 0:  # once was no option
-        del values["dataset"]["train_part"]
+    for name, neutral in ADDED_LATER["dataset"].items():  # once were no options
+        if values["dataset"][name] == neutral:
+            del values["dataset"][name]
     for key, unused in (("lam", schema.UNUSED_BY), ("lr", schema.UNUSED_BY_LR)):
         group = values["schedule"][key]
         for name in unused[group["kind"]]:

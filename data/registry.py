@@ -10,7 +10,7 @@ from . import cifar, mnist, mnist5k, synthetic
 from .faces import lfw_dev, webface
 from .request import Request
 from .sets import ImageSet, Splits
-from .split import first_classes, take_balanced
+from .split import take_balanced, take_classes
 
 Reader = Callable[[Request], tuple[ImageSet, ImageSet]]  # -> all training images, all test images
 
@@ -36,6 +36,7 @@ def load(
     train_images: int | None = None,
     train_part: int = 0,
     classes: int | None = None,
+    first_class: int = 0,
     like: str = "cifar10",
     test_images: int | None = None,
     folder: str | None = None,
@@ -50,7 +51,7 @@ def load(
         many people, for verification.
     train_images: train on so many of the rest, the same number of each class.
     train_part: which so many: another number draws others from the same rest.
-    classes: only the classes 0 .. classes - 1, in every split.
+    classes: only so many classes, in every split; first_class: they are first_class .. first_class + classes - 1.
     like: shape of `synthetic`, ignored by the others.
     test_images: size of the test of `synthetic`, `webface` and `lfw_dev`, ignored by the others.
     folder: the pack of `webface`, in place of ROOT/webface. min_images: of a person of `lfw_dev`.
@@ -69,6 +70,7 @@ def load(
         train_images=train_images,
         train_part=train_part,
         classes=classes,
+        first_class=first_class,
         like=like,
         test_images=test_images,
         folder=folder,
@@ -79,6 +81,8 @@ def load(
     if name in FACES:
         return _reduced(FACES[name](request), request)
     train, test = DATASETS[name](request)
+    if name == "synthetic":  # has made no other classes
+        request = replace(request, classes=None)
     return _split(train, test, request)
 
 
@@ -91,11 +95,17 @@ def _check_sizes(request: Request) -> None:
             raise UserError(f"dataset.{key}={size}: must be at least 1")
     if request.classes is not None and request.classes < 2:
         raise UserError(f"dataset.classes={request.classes}: must be at least 2")
+    if request.first_class < 0:
+        raise UserError(f"dataset.first_class={request.first_class}: must be 0 or more")
+    if request.first_class and request.classes is None:
+        raise UserError(
+            f"dataset.first_class={request.first_class}: give dataset.classes too, it is the first of so many"
+        )
 
 
 def _split(train: ImageSet, test: ImageSet, request: Request) -> Splits:
     if request.classes is not None:
-        train, test = first_classes(train, request.classes), first_classes(test, request.classes)
+        train, test = (take_classes(part, request.classes, request.first_class) for part in (train, test))
 
     val = None
     if request.validation:

@@ -15,6 +15,7 @@ class Request:
     train_images: int | None = None
     train_part: int = 0
     classes: int | None = None
+    first_class: int = 0
     # Synthetic images and faces:
     test_images: int | None = None
     # Synthetic images alone:

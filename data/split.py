@@ -14,12 +14,14 @@ from .mixing import key_of, splitmix64
 from .sets import ImageSet
 
 
-def first_classes(image_set: ImageSet, classes: int) -> ImageSet:
-    """Only the images with labels 0 .. classes - 1."""
-    if classes > image_set.num_classes:
-        raise UserError(f"dataset.classes={classes}: the data set has {image_set.num_classes} classes")
-    kept = image_set.subset(torch.nonzero(image_set.labels < classes).flatten())
-    return kept.relabelled(kept.labels, image_set.class_names[:classes])
+def take_classes(image_set: ImageSet, classes: int, first: int = 0) -> ImageSet:
+    """Only the images with labels first .. first + classes - 1, which become 0 .. classes - 1."""
+    end = first + classes
+    if end > image_set.num_classes:
+        asked = f"dataset.classes={classes}" + (f" from dataset.first_class={first} on" if first else "")
+        raise UserError(f"{asked}: the data set has {image_set.num_classes} classes")
+    kept = image_set.subset(torch.nonzero((image_set.labels >= first) & (image_set.labels < end)).flatten())
+    return kept.relabelled(kept.labels - first, image_set.class_names[first:end])
 
 
 def take_balanced(image_set: ImageSet, count: int, *, purpose: str) -> tuple[ImageSet, ImageSet]:

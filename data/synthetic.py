@@ -48,12 +48,15 @@ def make(request: Request) -> tuple[ImageSet, ImageSet]:
         raise UserError(f"dataset.like={request.like}: nothing to imitate; there are {', '.join(KINDS)}")
     kind = KINDS[request.like]
     num_classes = kind.num_classes if request.classes is None else request.classes
-    if num_classes > kind.num_classes:
-        raise UserError(f"dataset.classes={num_classes}: images like {request.like} have {kind.num_classes} classes")
+    end = request.first_class + num_classes
+    if end > kind.num_classes:
+        asked = f"dataset.classes={num_classes}"
+        asked += f" from dataset.first_class={request.first_class} on" if request.first_class else ""
+        raise UserError(f"{asked}: images like {request.like} have {kind.num_classes} classes")
 
     train_count = TRAIN_IMAGES if request.train_images is None else request.train_images + request.validation
     test_count = TEST_IMAGES if request.test_images is None else request.test_images
-    patterns = _patterns(request.like, kind)[:num_classes]
+    patterns = _patterns(request.like, kind)[request.first_class : end]
     return _draw(patterns, train_count, purpose="train"), _draw(patterns, test_count, purpose="test")
 
 

@@ -16,5 +16,5 @@ _SHA256 = {
 def expected_sha256(dataset: dict[str, Any]) -> str | None:
     """The digest of this data set, as a run's identity describes it; None where it is not known."""
     name = "cifar10" if dataset["name"] == "cifar10+" else dataset["name"]  # the same images
-    other = dataset["validation"] or dataset.get("train_part", 0)
+    other = dataset["validation"] or dataset.get("train_part", 0) or dataset.get("first_class", 0)
     return None if other else _SHA256.get((name, dataset["train_images"], dataset["classes"]))

@@ -41,7 +41,7 @@ def read_figure(name: str) -> dict[str, Any]:
 
 def read_study(name: str) -> dict[str, Any]:
     """configs/study/NAME.yaml, with a row for each value of what it goes over, and a column for each part of the
-    training images. ConfigError if there is none.
+    training images or classes. ConfigError if there is none.
     """
     study = _read("study", name)
     if "over" in study:
@@ -50,8 +50,8 @@ def read_study(name: str) -> dict[str, Any]:
         if {"over", "traces"} & study.keys() or len(study["columns"]) != 1:
             raise ConfigError(f"study={name}: parts go with one column, and neither with over nor with traces")
         [column] = study["columns"]
-        parts = range(1, study["parts"] + 1)
-        then = {part: [*column.get("then", []), f"dataset.train_part={part}"] for part in parts}
+        [(setting, parts)] = study["parts"].items()
+        then = {part: [*column.get("then", []), f"{setting}={part}"] for part in parts}
         study["problem"] = column["label"]
         study["columns"] = [{**column, "label": str(part), "then": then[part]} for part in parts]
     return study

@@ -17,6 +17,7 @@ from scripts._study_numbers import (
     all_parts,
     by_part,
     filled,
+    have_own_images,
     lines_of,
     over_setting,
 )
@@ -51,11 +52,9 @@ def meaning(study: dict[str, Any], results: Results) -> str:
     """What the columns say."""
     metric = METRICS[study["metric"]]
     drawn = "parts" if "parts" in study else "seeds"
-    interval = (
-        f", with a 95 % interval over {drawn} and {metric.tests} where both have two runs"
-        if metric.paired
-        else " (of means)"
-    )
+    own_images = "parts" in study and have_own_images(study)
+    over = f"{drawn}, each with {metric.tests} of its own," if own_images else f"{drawn} and {metric.tests}"
+    interval = f", with a 95 % interval over {over} where both have two runs" if metric.paired else " (of means)"
     there = filled(results)
     cosines = (
         "`same class`, `other classes`: mean cosine of the features of two images of the same class, and of different "
@@ -63,7 +62,7 @@ def meaning(study: dict[str, Any], results: Results) -> str:
     )
     unseen = {
         "unseen": f"`unseen, recall at 1`: {METRICS['unseen'].meaning} (`python scripts/unseen.py -h`); its difference "
-        f"is paired too, over {drawn} and classes, where they were kept. ",
+        f"is paired too, over {drawn if own_images else f'{drawn} and classes'}, where they were kept. ",
         "unseen_tar": f"`TAR at FAR 0.001`: {METRICS['unseen_tar'].meaning}, its interval over {drawn} alone. ",
         "unseen_eer": f"`EER`: {METRICS['unseen_eer'].meaning}, the same. ",
     }
@@ -82,12 +81,13 @@ def meaning(study: dict[str, Any], results: Results) -> str:
 def problems(study: dict[str, Any], results: Results) -> Iterator[tuple[str, list[Table]]]:
     """Each problem of the study and its tables: of the runs, and of what classes never seen say.
 
-    Those that differ in nothing but the training images (`parts`) are one, with a table of each one's number.
+    Those that differ in nothing but the training images or the classes (`parts`) are one, with a table of each one's
+    number.
     """
     metric = METRICS[study["metric"]]
     if "parts" in study:
         tables = [_of_parts(study, results), *_of_lines(all_parts(study, results, metric), metric, results)]
-        yield f"{study['parts']} parts of {study['problem']}", tables
+        yield f"{len(study['columns'])} parts of {study['problem']}", tables
         return
     for column in study["columns"]:
         yield column["label"], list(_of_lines(lines_of(study, column["label"], results, metric), metric, results))

@@ -74,8 +74,13 @@ def filled(results: Results) -> list[Column]:
     return [column for column in INSTRUMENTS if any(column.of(run) is not None for run in runs)]
 
 
+def have_own_images(study: dict[str, Any]) -> bool:
+    """Whether the parts of a study of parts are tested on other images each: parts of the classes are."""
+    return "dataset.first_class" in study["parts"]
+
+
 def by_part(study: dict[str, Any], results: Results) -> dict[str, dict[str, float]]:
-    """{way: {part of the training images: the mean of its runs}}, of those that have a number."""
+    """{way: {part: the mean of its runs}}, of those that have a number."""
     labels, metric = [column["label"] for column in study["columns"]], METRICS[study["metric"]]
     found = {}
     for way in (row["label"] for row in study["rows"]):
@@ -92,7 +97,7 @@ def all_parts(study: dict[str, Any], results: Results, metric: Metric) -> list[d
 
     def difference(way: str, metric: Metric) -> Difference:
         ours, theirs = runs_of(way), runs_of(study["baseline"])
-        if (paired := _tables.compared_by_part(theirs, ours, metric)) is not None:
+        if (paired := _tables.compared_by_part(theirs, ours, metric, own_images=have_own_images(study))) is not None:
             return paired
         both = [[_tables.numbers(of[part], metric) for of in (ours, theirs)] for part in ours]
         apart = [statistics.mean(pair[0]) - statistics.mean(pair[1]) for pair in both if all(pair)]

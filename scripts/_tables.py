@@ -166,13 +166,16 @@ def _against(softmax: list[Record], runs: list[Record], row: str, metric: Metric
 
 def compared(baseline: list[Record], runs: list[Record], metric: Metric) -> Compared | None:
     """None where one of them has no number, or does not tell what it got wrong."""
-    return _compared(_wrong(baseline, metric), _wrong(runs, metric), runs, metric, matched=False)
+    return _compared(_wrong(baseline, metric), _wrong(runs, metric), _sizes(runs, metric), metric, matched=False)
 
 
 def compared_by_part(
-    baseline: dict[str, list[Record]], runs: dict[str, list[Record]], metric: Metric
+    baseline: dict[str, list[Record]], runs: dict[str, list[Record]], metric: Metric, *, own_images: bool
 ) -> Compared | None:
-    """The same of the parts that both have numbers of: the mean of a part's runs against the baseline's there."""
+    """The same of the parts that both have numbers of: the mean of a part's runs against the baseline's there.
+
+    own_images: each part is tested on its own, so that what varies from part to part is all there is.
+    """
     wrong = [{part: _wrong(found, metric) for part, found in way.items()} for way in (baseline, runs)]
     pairs = [
         (there, ours)
@@ -181,18 +184,26 @@ def compared_by_part(
     ]
     if not pairs:
         return None
-    first, second = (torch.stack([way.double().mean(dim=0) for way in ways]) for ways in zip(*pairs, strict=True))
-    return _compared(first, second, [run for found in runs.values() for run in found], metric, matched=True)
+    sizes = _sizes([run for found in runs.values() for run in found], metric)
+    means = [[way.double().mean(dim=0) for way in pair] for pair in pairs]
+    if own_images:
+        means = [[(way.sum() / (len(way) if sizes is None else sizes.sum()))[None] for way in pair] for pair in means]
+        sizes = None
+    first, second = (torch.stack(ways) for ways in zip(*means, strict=True))
+    return _compared(first, second, sizes, metric, matched=True)
+
+
+def _sizes(runs: list[Record], metric: Metric) -> Tensor | None:
+    return next((sizes for run in runs if (sizes := metric.sizes(run)) is not None), None)
 
 
 def _compared(
-    first: Tensor | None, second: Tensor | None, runs: list[Record], metric: Metric, matched: bool
+    first: Tensor | None, second: Tensor | None, sizes: Tensor | None, metric: Metric, matched: bool
 ) -> Compared | None:
     if first is None or second is None or first.shape[1:] != second.shape[1:]:
         return None
     if metric.better == "lower":
         first, second = second, first
-    sizes = next((sizes for run in runs if (sizes := metric.sizes(run)) is not None), None)
     by = paired_difference(first, second, sizes=sizes, matched=matched)
     known = len(first) > 1 and len(second) > 1  # how far seeds move a number, no single run tells
     return Compared(by.difference, by.low if known else None, by.high if known else None)

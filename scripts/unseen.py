@@ -104,7 +104,10 @@ def images_for(settings: Settings) -> "ImageSet":
     others = compose(["dataset=cifar100"])
     others.dataset.check_integrity = settings.dataset.check_integrity
     images = load_data(replace(others, data_root=settings.data_root, data_download=settings.data_download)).test
-    return images if name != "cifar100" else images.subset((images.labels >= seen).nonzero().flatten())
+    if name == "cifar100":
+        first = settings.dataset.first_class
+        images = images.subset(((images.labels < first) | (images.labels >= first + seen)).nonzero().flatten())
+    return images
 
 
 def _study(name: str, extra: Sequence[str]) -> int:

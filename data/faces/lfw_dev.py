@@ -14,7 +14,7 @@ from lsoftmax.errors import UserError
 
 from ..request import Request
 from ..sets import ImageSet, PairSet, Splits
-from ..split import first_classes
+from ..split import take_classes
 from .crop import Crop
 from .decode import ImageError
 from .files import find_images
@@ -40,7 +40,7 @@ def read(request: Request) -> Splits:
     names, labels, classes = _people(folder / PEOPLE, request.min_images)
     people = ImageSet(_decoded(folder / "images", names), labels, classes)
     if request.classes is not None:
-        people = first_classes(people, request.classes)
+        people = take_classes(people, request.classes, request.first_class)
     train, test = take_test_images(people, request.test_images)
     return Splits(train, None, test, verification=(_verification(folder),), preparation=CROP.describe())
 

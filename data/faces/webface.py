@@ -7,7 +7,7 @@ from lsoftmax.errors import UserError
 from ..mapped import MappedSet
 from ..request import Request
 from ..sets import ImageSet, Splits
-from ..split import first_classes
+from ..split import take_classes
 from .hold_out import HELD_OUT, pairs_of, take_people, take_test_images
 from .packed import PackedFaces
 from .verification import read_test_pairs
@@ -22,7 +22,7 @@ def read(request: Request) -> Splits:
         pairs of them, and whatever is chosen is chosen by that.
     test_images: so many images of the others, at most one a person, are held out for test_error, which is therefore
         an error of closed-set identification; None takes one of every tenth person who has two.
-    classes: of those who are left, only the first.
+    classes, first_class: of those who are left, only so many, from that one on.
     verify: sets to verify the finished network on, see `read_test_pairs`.
     """
     pack = PackedFaces(request.root / FOLDER if request.folder is None else request.folder)
@@ -35,7 +35,7 @@ def read(request: Request) -> Splits:
         people, strangers = take_people(people, request.validation)
         held_out = pairs_of(strangers, HELD_OUT)
     if request.classes is not None:
-        people = first_classes(people, request.classes)
+        people = take_classes(people, request.classes, request.first_class)
     pairs, notes = [], []
     for name in request.verify:
         found, said = read_test_pairs(request.root, name, pack.preparation)

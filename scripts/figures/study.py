@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scripts._metric import METRICS
-from scripts._study_numbers import by_part, over_setting
+from scripts._study_numbers import by_part, have_own_images, over_setting
 from scripts._tables import numbers
 from scripts.figures import style
 
@@ -27,7 +27,8 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
     if "parts" in study:
         found = by_part(study, results)
         if any(found.values()):
-            yield "by_part", draw_parts(found, study["baseline"], METRICS[study["metric"]].head)
+            of = "first class of the part" if have_own_images(study) else "part of the training images"
+            yield "by_part", draw_parts(found, study["baseline"], METRICS[study["metric"]].head, of)
         return
     for problem in [column["label"] for column in study["columns"]]:
         runs = {row["label"]: results.get((row["label"], problem, "best"), []) for row in study["rows"]}
@@ -43,8 +44,8 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
             yield f"over_{of}{problem}", draw_over(lines, study["over"], metric.axis or metric.head, metric.better)
 
 
-def draw_parts(ways: dict[str, dict[str, float]], baseline: str, number: str) -> Figure:
-    """{way: {part of the training images: percent}}: a dot each, the parts in the order of the baseline's numbers."""
+def draw_parts(ways: dict[str, dict[str, float]], baseline: str, number: str, of: str) -> Figure:
+    """{way: {part: percent}}: a dot each, the parts in the order of the baseline's numbers."""
     figure, [[axes]] = style.panels(1, 1, 1.4 * style.COLUMN, 2.6)
     there = {part: None for points in ways.values() for part in points}
     parts = sorted(there, key=lambda part: ways[baseline].get(part, inf))
@@ -56,7 +57,7 @@ def draw_parts(ways: dict[str, dict[str, float]], baseline: str, number: str) ->
         label = way if places else f"{way}: no number"
         axes.plot(places, [points[parts[place]] for place in places], "o", color=color, markersize=4, label=label)
     axes.set_xticks(range(len(parts)), labels=parts)
-    axes.set(xlabel="part of the training images", ylabel=f"{number} (%)")
+    axes.set(xlabel=of, ylabel=f"{number} (%)")
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)

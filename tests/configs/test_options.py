@@ -71,6 +71,13 @@ def test_fewer_images_and_classes_are_what_the_network_sees(small: Settings) -> 
     assert criterion.weight.shape[0] == 3
 
 
+def test_other_classes_of_synthetic_images_are_other_images() -> None:
+    asked = ("dataset.train_images=16", "dataset.classes=2", "dataset.test_images=6")
+    first, others = splits_of(changed(*asked)), splits_of(changed(*asked, "dataset.first_class=2"))
+    assert others.test.labels.tolist() == first.test.labels.tolist() and len(others.train) == 16
+    assert not torch.equal(others.train.images, first.train.images)
+
+
 @pytest.mark.parametrize(("like", "shape"), [("mnist", (1, 28, 28)), ("cifar10", (3, 32, 32)), ("face", (3, 112, 96))])
 def test_synthetic_images_have_the_shape_of_what_they_are_like(like: str, shape: tuple[int, ...]) -> None:
     assert splits_of(changed(f"dataset.like={like}")).train.image_shape == shape

@@ -54,6 +54,7 @@ BAD: dict[str, tuple[str, list[Any]]] = {
     "dataset.train_images": whole(1, null=True),
     "dataset.train_part": whole(0),
     "dataset.classes": whole(2, null=True),
+    "dataset.first_class": whole(0),
     "dataset.check_integrity": FLAG,
     "dataset.like": choice("mnist", "cifar10", "cifar100", "face"),
     "dataset.test_images": whole(1, null=True),

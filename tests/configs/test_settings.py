@@ -30,7 +30,8 @@ def test_the_schemas_trainer_has_the_fields_of_the_trainers_options() -> None:
 def test_what_was_asked_is_data_network_loss_schedule_weights_and_seed(default: Settings) -> None:
     asked = {key: value for key, value in asdict(default).items() if key in ASKED}
     del asked["dataset"]["check_integrity"]
-    assert asked["dataset"].pop("train_part") == 0  # goes without saying
+    for name in ("train_part", "first_class"):
+        assert asked["dataset"].pop(name) == 0  # goes without saying
     del asked["schedule"]["gradient"], asked["schedule"]["margin_on"]  # they are in the loss
     assert asked["loss"].pop("margin_on") == "all"  # goes without saying
     for name in ("accuracy", "rate"):  # of an adaptive lambda

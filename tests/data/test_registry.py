@@ -57,6 +57,14 @@ def test_classes_reduce_every_split() -> None:
         assert part.class_names == ("0", "1", "2") and part.num_classes == 3
 
 
+def test_other_classes_are_labelled_from_0_on() -> None:
+    whole = data.load("mnist5k", "/nonexistent").test
+    splits = data.load("mnist5k", "/nonexistent", classes=3, first_class=7)
+    assert splits.test.class_names == ("7", "8", "9") and splits.train.labels.unique().tolist() == [0, 1, 2]
+    assert torch.equal(splits.test.images, whole.images[whole.labels >= 7])
+    assert torch.equal(splits.test.labels, whole.labels[whole.labels >= 7] - 7)
+
+
 def test_the_test_set_stays_whole_for_a_reduced_training_set() -> None:
     whole = data.load("mnist5k", "/nonexistent")
     assert torch.equal(data.load("mnist5k", "/nonexistent", train_images=50).test.images, whole.test.images)
@@ -73,6 +81,12 @@ def test_the_test_set_stays_whole_for_a_reduced_training_set() -> None:
         ({"test_images": 0}, "dataset.test_images=0: must be at least 1"),
         ({"classes": 1}, "dataset.classes=1: must be at least 2"),
         ({"classes": 11}, "dataset.classes=11: the data set has 10 classes"),
+        (
+            {"classes": 3, "first_class": 8},
+            "dataset.classes=3 from dataset.first_class=8 on: the data set has 10 classes",
+        ),
+        ({"classes": 3, "first_class": -1}, "dataset.first_class=-1: must be 0 or more"),
+        ({"first_class": 3}, "dataset.first_class=3: give dataset.classes too"),
     ],
 )
 def test_impossible_sizes_name_key_and_value(options: dict[str, int], message: str) -> None:

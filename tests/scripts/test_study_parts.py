@@ -3,6 +3,7 @@
 import csv
 import functools
 import io
+import statistics
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ PARTS = {
     "metric": "test_error",
     "baseline": "softmax",
     "problem": "Digits",
-    "parts": 3,
+    "parts": {"dataset.train_part": [1, 2, 3]},
     "columns": [{"label": label} for label in "123"],
     "rows": [{"label": "softmax"}, {"label": "margin"}, {"label": "absent"}],
 }
@@ -123,6 +124,27 @@ def test_a_study_of_parts_has_other_training_images_in_each():
     assert len({cell.column for cell in wanted}) == 10
 
 
+def test_parts_of_the_classes_have_images_of_their_own(of_parts, tmp_path):
+    study = {**PARTS, "parts": {"dataset.first_class": [0, 2, 4]}}
+    text = _studies.markdown(study, of_parts, "")
+    assert "over parts, each with images of its own, where both have two runs" in text
+    # -8 and -6 points: Student's t of one degree of freedom alone, whatever images are wrong
+    half = 12.706 * statistics.stdev([8, 6]) / 2**0.5
+    assert f"18.00 ± 8.49 (2) | -7.00 [{-7 - half:+.1f}" in text
+    wanted = figure_cells(read_study("parts_cifar100"), read_profile("small"), 1)
+    assert [cell.settings.dataset.first_class for cell in wanted[::2]] == [0, 20, 40, 60, 80]
+    assert {cell.settings.dataset.classes for cell in wanted} == {20}
+
+
+def test_the_figure_of_a_study_says_what_its_parts_are(of_parts):
+    pytest.importorskip("matplotlib")
+    from scripts.figures.study import draw
+
+    for setting, said in (("train_part", "part of the training images"), ("first_class", "first class of the part")):
+        [(name, figure)] = draw({**PARTS, "parts": {f"dataset.{setting}": [0, 2, 4]}}, of_parts)
+        assert name == "by_part" and figure.axes[0].get_xlabel() == said
+
+
 def test_parts_are_drawn_in_the_order_of_the_baselines_errors(of_parts, tmp_path):
     pytest.importorskip("matplotlib")
     from scripts import _figures
@@ -130,10 +152,10 @@ def test_parts_are_drawn_in_the_order_of_the_baselines_errors(of_parts, tmp_path
 
     assert {path.stem for path in _figures.write_study("ways", tmp_path, PARTS, of_parts)} == {"ways_by_part"}
     [axes] = draw_parts(
-        {"a": {"1": 20.0, "2": 30.0, "3": 28.0}, "b": {"1": 12.0, "3": 25.0}, "c": {}}, "a", "error"
+        {"a": {"1": 20.0, "2": 30.0, "3": 28.0}, "b": {"1": 12.0, "3": 25.0}, "c": {}}, "a", "error", "part"
     ).axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "3", "2"]
     dots = {line.get_label(): line.get_ydata().tolist() for line in axes.lines if line.get_marker() == "o"}
     assert dots == {"a": [20.0, 28.0, 30.0], "b": [12.0, 25.0], "c: no number": []}
-    [axes] = draw_parts({"a": {"2": 20.0}, "b": {"1": 12.0}}, "a", "error").axes
+    [axes] = draw_parts({"a": {"2": 20.0}, "b": {"1": 12.0}}, "a", "error", "part").axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "1"]

@@ -82,6 +82,8 @@ def test_of_lfw_the_people_of_the_test_are_unseen(tmp_path):
 def test_of_cifar100_only_the_other_classes_are_unseen(cifar100):
     images = unseen.images_for(compose(["dataset=cifar100", "dataset.classes=7"]))
     assert set(images.labels.tolist()) == {7, 8, 9} and len(images) == 18
+    images = unseen.images_for(compose(["dataset=cifar100", "dataset.classes=7", "dataset.first_class=2"]))
+    assert set(images.labels.tolist()) == {0, 1, 9}
 
 
 @pytest.mark.parametrize("options", [["dataset=cifar100"], ["dataset=mnist"], ["dataset=mnist5k"]])

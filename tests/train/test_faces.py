@@ -167,7 +167,8 @@ def test_the_options_of_faces_are_in_the_identity_of_faces_alone() -> None:
     assert {"min_images", "test_images"} <= identity(compose(["dataset=lfw_dev"]))["dataset"].keys()
     keys = {"name", "augment", "mean", "scale", "validation", "train_images", "classes"}
     assert identity(compose(["dataset=cifar10"]))["dataset"].keys() == keys
-    assert identity(compose(["dataset=cifar10", "dataset.train_part=1"]))["dataset"].keys() == keys | {"train_part"}
+    for name in ("train_part", "first_class"):
+        assert identity(compose(["dataset=cifar10", f"dataset.{name}=1"]))["dataset"].keys() == keys | {name}
 
 
 def test_a_collapsed_network_is_verified_at_chance() -> None:
