@@ -14,12 +14,17 @@ from .mixing import key_of, splitmix64
 from .sets import ImageSet
 
 
-def take_classes(image_set: ImageSet, classes: int, first: int = 0) -> ImageSet:
-    """Only the images with labels first .. first + classes - 1, which become 0 .. classes - 1."""
-    end = first + classes
-    if end > image_set.num_classes:
+def end_of_classes(classes: int, first: int, available: int, where: str) -> int:
+    """first + classes. UserError if there are only `available`; where: "the data set has"."""
+    if first + classes > available:
         asked = f"dataset.classes={classes}" + (f" from dataset.first_class={first} on" if first else "")
-        raise UserError(f"{asked}: the data set has {image_set.num_classes} classes")
+        raise UserError(f"{asked}: {where} {available} classes")
+    return first + classes
+
+
+def take_classes(image_set: ImageSet, classes: int, first: int) -> ImageSet:
+    """Only the images with labels first .. first + classes - 1, which become 0 .. classes - 1."""
+    end = end_of_classes(classes, first, image_set.num_classes, "the data set has")
     kept = image_set.subset(torch.nonzero((image_set.labels >= first) & (image_set.labels < end)).flatten())
     return kept.relabelled(kept.labels - first, image_set.class_names[first:end])
 

@@ -11,6 +11,7 @@ from lsoftmax.errors import UserError
 from .mixing import generator_seed, key_of
 from .request import Request
 from .sets import ImageSet
+from .split import end_of_classes
 
 TRAIN_IMAGES, TEST_IMAGES = 2_000, 500
 CONTRAST, NOISE = 40.0, 40.0  # grey levels, standard deviations of pattern and noise
@@ -48,11 +49,7 @@ def make(request: Request) -> tuple[ImageSet, ImageSet]:
         raise UserError(f"dataset.like={request.like}: nothing to imitate; there are {', '.join(KINDS)}")
     kind = KINDS[request.like]
     num_classes = kind.num_classes if request.classes is None else request.classes
-    end = request.first_class + num_classes
-    if end > kind.num_classes:
-        asked = f"dataset.classes={num_classes}"
-        asked += f" from dataset.first_class={request.first_class} on" if request.first_class else ""
-        raise UserError(f"{asked}: images like {request.like} have {kind.num_classes} classes")
+    end = end_of_classes(num_classes, request.first_class, kind.num_classes, f"images like {request.like} have")
 
     train_count = TRAIN_IMAGES if request.train_images is None else request.train_images + request.validation
     test_count = TEST_IMAGES if request.test_images is None else request.test_images

@@ -120,8 +120,8 @@ def _data(dataset: Any) -> str:
     if getattr(dataset, "train_images", None):
         parts.append(f"{dataset.train_images:,} of its training images")
     if getattr(dataset, "classes", None):
-        first = f"first {dataset.classes}" if not dataset.first_class else f"{dataset.classes}"
-        parts.append(f"its {first} classes" + (f" from number {dataset.first_class} on" if dataset.first_class else ""))
+        first, count = dataset.first_class, dataset.classes
+        parts.append(f"its {count} classes from number {first} on" if first else f"its first {count} classes")
     augmented = "" if dataset.augment == "none" else f" Augmentation: {dataset.augment}."
     return ", ".join(parts) + "." + augmented
 
