@@ -29,7 +29,7 @@ def psi_of_cosine(cosine: Tensor, m: int) -> Tensor:
     Cosines that rounding has pushed outside [-1, 1] are clamped. ValueError if m is no int >= 1.
     """
     check_m(m)
-    c = cosine.to(compute_dtype(cosine.dtype)).clamp(-1.0, 1.0)
+    c = within_range(cosine.to(compute_dtype(cosine.dtype)))
     k = segment(c.detach(), m)
     previous, chebyshev = torch.ones_like(c), c  # T_0, T_1
     for _ in range(m - 1):
@@ -51,6 +51,14 @@ def psi_value(cosine: Tensor, m: int) -> Tensor:
     chebyshev = torch.special.chebyshev_polynomial_t(cosine, m)
     # (-1)^k T - 2k in few operations: a call for ten classes costs what its operations cost, not what they compute.
     return torch.addcmul(chebyshev, chebyshev, k.remainder(2), value=-2).sub_(k, alpha=2)
+
+
+def within_range(cosine: Tensor) -> Tensor:
+    """cosine, any shape, clamped to [-1, 1]: the gradient is 0 outside, and passes as it is from -1 to 1, ends included.
+
+    At the ends clamp's own gradient is 1 or 0, as torch's version has it (0 from 2.14 on).
+    """
+    return torch.where(cosine.detach().abs() <= 1, cosine, cosine.detach().clamp(-1.0, 1.0))
 
 
 def segment(cosine: Tensor, m: int) -> Tensor:

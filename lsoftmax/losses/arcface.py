@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lsoftmax.checks import Reduction, check_number, check_reduction
 from lsoftmax.losses.scaled import ScaledMargin, scaled_logits
+from lsoftmax.margin import within_range
 
 
 def arcface_psi(cosine: Tensor, m: float) -> Tensor:
@@ -23,7 +24,7 @@ def arcface_psi(cosine: Tensor, m: float) -> Tensor:
     No acos: cos(theta) cos(m) - sin(theta) sin(m). The slope in the cosine grows like sin(m) / theta towards theta = 0,
     where the cosine's own gradient falls like theta; at sin(theta) = 0 itself that part is left out of the gradient.
     """
-    c = cosine.clamp(-1.0, 1.0)  # rounding
+    c = within_range(cosine)
     square = (1 - c) * (1 + c)  # 1 - c^2, without its cancellation
     oblique = square > 0
     sine = torch.where(oblique, torch.where(oblique, square, 1.0).sqrt(), 0.0)  # the inner one keeps sqrt off 0

@@ -148,3 +148,10 @@ def test_a_margin_that_is_no_acute_angle_in_radians_is_refused(m, batch):
     for call in (lambda: arcface_logits(*batch(), s=64.0, m=m), lambda: setattr(criterion, "m", m)):
         with pytest.raises(ValueError, match="m must be a finite number >= 0 and < 1.5708, got"):
             call()
+
+
+@pytest.mark.parametrize("cosine, slope", [(1.0, math.cos(0.5)), (-1.0, 1.0)])
+def test_at_the_ends_the_slope_is_that_of_the_cosine_alone(cosine, slope):
+    end = torch.tensor(cosine, requires_grad=True)
+    (gradient,) = torch.autograd.grad(arcface_psi(end, 0.5), end)
+    assert gradient.item() == pytest.approx(slope)
