@@ -54,9 +54,9 @@ def psi_value(cosine: Tensor, m: int) -> Tensor:
 
 
 def within_range(cosine: Tensor) -> Tensor:
-    """cosine, any shape, clamped to [-1, 1]: the gradient is 0 outside, and passes as it is from -1 to 1, ends included.
+    """cosine, any shape, clamped to [-1, 1]: the gradient is 0 outside, and passes unchanged inside, ends included.
 
-    At the ends clamp's own gradient is 1 or 0, as torch's version has it (0 from 2.14 on).
+    clamp's own gradient at the ends is 1 before torch 2.14, and 0 from there on.
     """
     return torch.where(cosine.detach().abs() <= 1, cosine, cosine.detach().clamp(-1.0, 1.0))
 

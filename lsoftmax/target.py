@@ -46,7 +46,8 @@ def lambda_of_rows(lam: float | Tensor, margin_on: str, target: Tensor, rival: T
     """lam, or for "winners" (N, 1): lam where the plain target logit beats the strongest rival, else inf, no margin."""
     if margin_on == "all":
         return lam
-    return torch.full_like(target, torch.inf, dtype=compute_dtype(target.dtype)).masked_fill_(target > rival, lam)
+    no_margin = torch.full_like(target, torch.inf, dtype=compute_dtype(target.dtype))
+    return torch.where(target > rival, lam, no_margin)  # masked_fill would wait for a lam that lies on a GPU
 
 
 def target_cosine(features: Tensor, weight: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -86,8 +86,13 @@ def _run(script: Callable[[list[str]], None], about: str | None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        from lsoftmax.errors import UserError  # not above: it would import torch before the options are checked
+        # Not above: it would import torch before the options are checked.
+        from lsoftmax.engine.device import is_memory_error
+        from lsoftmax.engine.files import first_line
+        from lsoftmax.errors import UserError
 
+        if is_memory_error(error):
+            error = UserError(f"not enough memory ({first_line(error) or type(error).__name__}); take fewer images")
         if not isinstance(error, UserError):
             raise
         return _fail(error)

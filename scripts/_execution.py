@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sysconfig
 from collections.abc import Sequence
+from pathlib import Path
 
 AT_ONCE = 3  # a step of these networks is many small kernels: one run leaves a large card waiting for its next one
 CORES_EACH = 4  # of the processor, to launch them
@@ -14,7 +16,12 @@ def options(extra: Sequence[str], device_type: str) -> list[str]:
     if device_type != "cuda" or any(option.partition("=")[0] == "trainer" for option in extra):
         return []
     compiler = any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
-    return ["trainer=fast"] if compiler else ["trainer=fast", "trainer.compile=false"]
+    return ["trainer=fast"] if compiler and _python_headers() else ["trainer=fast", "trainer.compile=false"]
+
+
+def _python_headers() -> bool:
+    """Whether Python.h is here, which what launches a compiled kernel on a GPU includes."""
+    return Path(sysconfig.get_path("include"), "Python.h").exists()
 
 
 def parallel(device_type: str, free_bytes: int, cores: int | None = None) -> int:

@@ -68,11 +68,12 @@ def _measure(run: Path, what: Wanted) -> Arrays:
     import torch
 
     from assemble import build_network, evaluation_batches, load_data, parts
-    from lsoftmax.engine.device import choose_device
+    from lsoftmax.engine.device import choose_device, set_determinism
     from lsoftmax.engine.weights import load_into, read_weights
 
     settings = from_file(run / "config.yaml")
     device = choose_device(settings.device)
+    set_determinism(True)
     weights = run / "model.safetensors"
     tensors, _ = read_weights(weights)
     splits = parts(load_data(settings))

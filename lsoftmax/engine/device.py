@@ -12,22 +12,30 @@ import torch
 from lsoftmax.engine.files import first_line
 from lsoftmax.errors import UserError
 
-# What torch's RuntimeError says when memory is short on a CPU, or when the bytes asked for cannot even be counted.
-NO_MEMORY = ("can't allocate memory", "Storage size calculation overflowed")
+# What torch's RuntimeError says when memory is short on a CPU, when the bytes asked for cannot even be counted, and
+# when a card has none left for a context, for pinned pages or for cuBLAS.
+NO_MEMORY = (
+    "can't allocate memory",
+    "Storage size calculation overflowed",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 TRAINABLE = ("cpu", "cuda", "mps", "xpu")
+
+# Without it deterministic matmuls are an error on a GPU. torch looks once, at the first matmul of the process, which
+# may come before anyone asks for determinism.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def choose_device(name: str) -> torch.device:
     """auto is cuda where there is one, else cpu. UserError for a device that is not here: never a silent CPU run."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
         if device.type not in TRAINABLE or (device.type == "cpu" and device.index):
             raise RuntimeError("no device to train on")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ImportError) as error:
-        remedy = "choose device=cpu or device=auto"
+        remedy = "choose device=cpu" if name == "auto" else "choose device=cpu or device=auto"
         raise UserError(f"device={name} cannot be used here ({first_line(error)}); {remedy}") from error
     return device
 
@@ -40,8 +48,6 @@ def set_determinism(deterministic: bool) -> None:
     torch.use_deterministic_algorithms(deterministic)
     # Filling every empty tensor would cost time; nothing here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def keep_freed_memory() -> None:
@@ -59,7 +65,10 @@ def keep_freed_memory() -> None:
 def free_bytes(device: torch.device) -> int:
     """Memory that the device could give to data."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
+            device
+        )  # by torch, from earlier tensors
+        return torch.cuda.mem_get_info(device)[0] + kept
     try:
         with open("/proc/meminfo") as file:
             return next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
@@ -73,10 +82,17 @@ def memory_errors() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(s in str(error) for s in NO_MEMORY):
+        if not is_memory_error(error):
             raise
         lower = "lower schedule.batch_size, model.width or trainer.eval_batch_size"
         raise UserError(f"not enough memory; {lower}, or take fewer images") from error
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Whether memory was short, of the machine or of a card."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
 
 
 def describe(device: torch.device) -> str:

@@ -96,6 +96,8 @@ class RunState:
             self.progress = Progress(**state["progress"])
             restore_random_state(state["random"])
             return bool(state["planned"])
+        except torch.OutOfMemoryError:  # a RuntimeError, and no fault of the checkpoint
+            raise
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(

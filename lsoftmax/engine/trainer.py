@@ -165,8 +165,9 @@ class Trainer:
             if not (self.options.compile and type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))):
                 raise
             reason = first_line(error)
+            needed = "a C++ compiler (and on a GPU Python's headers)"
             raise UserError(
-                f"trainer.compile=true does not work here ({reason}); install a C++ compiler, or trainer.compile=false"
+                f"trainer.compile=true does not work here ({reason}); install {needed}, or trainer.compile=false"
             ) from error
 
     def _measure(self, log: RunLog, stop: StopRequest) -> None:

@@ -50,6 +50,7 @@ def bench(arguments: list[str]) -> None:
 
     import torch
 
+    from lsoftmax.engine.device import set_determinism
     from lsoftmax.engine.files import write_json
     from scripts.bench.measure import origin
 
@@ -62,6 +63,7 @@ def bench(arguments: list[str]) -> None:
     folder = ROOT / "outputs" / "results" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
+        set_determinism(False)  # whatever the item before has set
         about = origin(f"python -m scripts.bench item={name} threads={threads} seconds={seconds:g}")
         rows = []
         print(f"\n{name}: {(known[name].__doc__ or '').strip()}")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import models
-from scripts.bench.measure import interleaved, synchronize
+from scripts.bench.measure import DEVICE, interleaved, synchronize
 from scripts.bench.runs import trainer_of
 
 BATCH = 256
@@ -22,8 +22,7 @@ PASSES = 14
 
 def floors(seconds: float) -> Iterator[dict[str, Any]]:
     """A step of 256 by `trainer=fast` beside its floors: operations at a matmul's rate, bytes at a copy's bandwidth."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    rate, bandwidth = _matmul_rate(device, seconds), _bandwidth(device, seconds)
+    rate, bandwidth = _matmul_rate(seconds), _bandwidth(seconds)
     for name in ("mnist", "cifar10", "cifar100"):
         data = [f"dataset={name}", "data_download=false", "dataset.check_integrity=false"]
         trainer = trainer_of([*data, "loss.m=4", "trainer=fast"])
@@ -48,17 +47,18 @@ def floors(seconds: float) -> Iterator[dict[str, Any]]:
         }
 
 
-def _matmul_rate(device: torch.device, seconds: float) -> float:
+def _matmul_rate(seconds: float) -> float:
     """Operations a second of a square bfloat16 matmul."""
-    size = 8192 if device.type == "cuda" else 2048
-    one, other = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    size = 8192 if DEVICE.type == "cuda" else 2048
+    one, other = (torch.randn(size, size, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
     median = interleaved({"matmul": partial(torch.mm, one, other)}, min(seconds, 3))["matmul"]
     return 2 * size**3 / median
 
 
-def _bandwidth(device: torch.device, seconds: float) -> float:
+def _bandwidth(seconds: float) -> float:
     """Bytes a second that a copy reads and writes."""
-    source = torch.zeros(2**28, device=device, dtype=torch.uint8)
+    size = 2**32 if DEVICE.type == "cuda" else 2**28  # large beside what launching the copy takes
+    source = torch.zeros(size, device=DEVICE, dtype=torch.uint8)
     goal = torch.empty_like(source)
     median = interleaved({"copy": partial(goal.copy_, source)}, min(seconds, 3))["copy"]
     return 2 * source.numel() / median

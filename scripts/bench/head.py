@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lsoftmax import LSoftmaxLinear, losses, lsoftmax_cross_entropy
 from lsoftmax.losses.lsoftmax import CLASS_BLOCK
-from scripts.bench.measure import interleaved, peak_bytes
+from scripts.bench.measure import DEVICE, interleaved, peak_bytes
 
 BATCH, M, LAM = 256, 4, 5.0
 SIZES = ((10, 256, 2.5), (100, 512, 1.6), (10_575, 512, 1.03), (85_742, 512, 1.03))  # classes, features, target
@@ -72,7 +72,8 @@ def _problem(classes: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(BATCH, size, generator=generator)
     weight = torch.randn(classes, size, generator=generator) * (2 / size) ** 0.5
-    return features, weight, torch.randint(0, classes, (BATCH,), generator=generator)
+    labels = torch.randint(0, classes, (BATCH,), generator=generator)
+    return features.to(DEVICE), weight.to(DEVICE), labels.to(DEVICE)
 
 
 class _Step:
@@ -98,13 +99,14 @@ def _heads(classes: int, size: int) -> dict[str, _Step]:
 
     features, weight, labels = _problem(classes, size)
     x, w = features.requires_grad_(), weight.requires_grad_()
-    criterion = losses.create("lsoftmax", size, classes, m=M, lam=LAM)
-    layer = LSoftmaxLinear(size, classes, m=M, lam=LAM)
-    winners = losses.create("lsoftmax", size, classes, m=M, lam=LAM, margin_on="winners")
+    criterion = losses.create("lsoftmax", size, classes, m=M, lam=LAM).to(DEVICE)
+    layer = LSoftmaxLinear(size, classes, m=M, lam=LAM).to(DEVICE)
+    winners = losses.create("lsoftmax", size, classes, m=M, lam=LAM, margin_on="winners").to(DEVICE)
     criterion.weight.data.copy_(w.detach())
     winners.weight.data.copy_(w.detach())
     layer.weight.data.copy_(w.detach())
-    peer = LargeMarginSoftmaxLoss(classes, size, margin=M, scale=1.0)  # without lambda: another loss, the same work
+    # Without lambda: another loss, the same work.
+    peer = LargeMarginSoftmaxLoss(classes, size, margin=M, scale=1.0).to(DEVICE)
     peer.W.data.copy_(w.detach().T)
 
     exact = (features.detach().double(), weight.detach().double(), labels)

@@ -14,6 +14,7 @@ import torch
 from lsoftmax.engine.device import describe
 
 Work = Callable[[], Any]
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def interleaved(works: Mapping[str, Work], seconds: float, least: int = 5) -> dict[str, float]:
@@ -33,12 +34,12 @@ def interleaved(works: Mapping[str, Work], seconds: float, least: int = 5) -> di
 
 
 def synchronize() -> None:
-    if torch.cuda.is_available():
+    if DEVICE.type == "cuda":
         torch.cuda.synchronize()
 
 
 def peak_bytes(work: Work, clear: Work) -> int:
-    """The most that `work` holds at a time beyond what there was before it, on the CPU, as its allocator tells.
+    """The most that `work` holds on DEVICE at a time beyond what there was before it, as its allocator tells.
 
     clear: lets go of what an earlier call has left.
     """
@@ -46,6 +47,11 @@ def peak_bytes(work: Work, clear: Work) -> int:
 
     work()
     clear()
+    if DEVICE.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        return torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         work()
     results = profiler.profiler.kineto_results
@@ -66,7 +72,7 @@ def origin(command: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": [round(load, 2) for load in os.getloadavg()],
         "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": describe(DEVICE) if DEVICE.type == "cuda" else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": sys.platform,

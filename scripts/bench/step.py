@@ -19,10 +19,9 @@ from configs.settings import ROOT, compose
 from data import DeviceLoader, Splits, in_order, training_mean
 from lsoftmax import losses
 from lsoftmax.engine.evaluation import evaluate
-from scripts.bench.measure import interleaved
+from scripts.bench.measure import DEVICE, interleaved
 
 BATCH = 256
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def head_in_step(seconds: float) -> Iterator[dict[str, Any]]:
@@ -54,7 +53,7 @@ def data_path(seconds: float) -> Iterator[dict[str, Any]]:
         "ours images/s": round(BATCH / median["ours"]),
         "DataLoader images/s": round(BATCH / median["DataLoader"]),
         "ours, % of a step": round(100 * median["ours"] / median["training step"], 2),
-        "target %": 3.0 if DEVICE == "cuda" else 0.5,
+        "target %": 3.0 if DEVICE.type == "cuda" else 0.5,
     }
 
 
@@ -71,7 +70,7 @@ def evaluation(seconds: float) -> Iterator[dict[str, Any]]:
             for _ in range(len(splits.test) // 500):
                 network(images)
 
-    test = splits.test.to(torch.device(DEVICE))
+    test = splits.test.to(DEVICE)
 
     def whole() -> None:
         evaluate(network, criterion, lambda: in_order(test, 500, mean=mean, device=DEVICE), lambda: None)

@@ -8,6 +8,7 @@ import torch
 
 from lsoftmax import AdaptiveLambda
 from lsoftmax.engine import checkpoint
+from lsoftmax.engine.device import set_determinism
 from lsoftmax.engine.divergence import Diverged
 from lsoftmax.engine.signals import Interrupted
 from lsoftmax.losses.lsoftmax import LSoftmax
@@ -128,10 +129,14 @@ def test_a_logged_step_fetches_all_its_numbers_at_once(tools, tmp_path, monkeypa
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("margin_on", ["all", "winners"])
+@pytest.mark.parametrize("deterministic", [True, False])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_steps_between_logged_ones_never_wait_for_the_gpu(tools, tmp_path, precision):
+def test_steps_between_logged_ones_never_wait_for_the_gpu(tools, tmp_path, precision, deterministic, margin_on):
+    set_determinism(deterministic)
     never = {"log_every": 100, "eval_every": 100, "checkpoint_every": 100}
     trainer = adaptive(tools, tmp_path, device="cuda", precision=precision, **never)
+    trainer.criterion.margin_on = margin_on
     batches = [trainer.loader.batch(step) for step in range(8)]
     trainer.loader.batch = batches.__getitem__
     trainer._step()
@@ -146,6 +151,7 @@ def test_steps_between_logged_ones_never_wait_for_the_gpu(tools, tmp_path, preci
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("moment", [4, 9])
 def test_a_killed_run_goes_on_to_the_same_bits_on_the_gpu(tools, tmp_path, moment):
+    set_determinism(True)
     whole = tools.outcome(tools.go(adaptive(tools, tmp_path / "whole", device="cuda")))
     with pytest.raises(tools.Killed):
         tools.go(adaptive(tools, tmp_path / "killed", device="cuda"), tools.StopAt(moment, tools.Killed()))

@@ -1,5 +1,6 @@
 """A device that is not here is an error; what makes numbers repeatable is set."""
 
+import importlib
 import os
 import platform
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from lsoftmax.engine import device as device_module
 from lsoftmax.engine.device import choose_device, describe, memory_errors, set_determinism
 from lsoftmax.errors import UserError
 
@@ -24,7 +26,15 @@ def test_auto_is_cuda_where_there_is_one():
 
 def test_auto_takes_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
     assert choose_device("auto").type == "cuda"
+
+
+@without_cuda
+def test_a_gpu_that_cannot_be_used_is_an_error_of_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(UserError, match=r"^device=auto cannot be used here [^\n]*choose device=cpu$"):
+        choose_device("auto")
 
 
 @without_cuda
@@ -59,15 +69,16 @@ def test_float32_is_not_tf32():
     assert not torch.backends.cuda.matmul.allow_tf32 and not torch.backends.cudnn.allow_tf32
 
 
-def test_determinism_prepares_cublas(monkeypatch):
-    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    set_determinism(True)
-    assert os.environ.pop("CUBLAS_WORKSPACE_CONFIG") == ":4096:8"
+def test_cublas_is_prepared_for_determinism_before_any_matmul(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # set back afterwards
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    importlib.reload(device_module)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 def test_the_choice_of_the_user_for_cublas_stands(monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
-    set_determinism(True)
+    importlib.reload(device_module)
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
 
 
@@ -76,6 +87,8 @@ NO_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
     RuntimeError("Storage size calculation overflowed with sizes=[4611686018427387904, 2]"),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
 ]
 
 

@@ -49,3 +49,12 @@ def test_a_state_without_numpy_leaves_numpy_alone():
     after = np.random.rand()
     np.random.seed(7)
     assert np.random.rand() == after
+
+
+def test_a_state_of_more_cards_than_there_are_now_is_restored(monkeypatch):
+    restored = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", restored.extend)
+    restore_random_state(random_state() | {"cuda": ["first", "second"]})
+    assert restored == ["first"]

@@ -24,3 +24,14 @@ def test_running_statistics_count_too(tools, tmp_path):
 
 def test_the_log_is_complete_up_to_the_step_before_a_pending_line():
     assert Progress(step=7).written == 7 and Progress(step=7, pending={"step": 7}).written == 6
+
+
+def test_a_card_without_memory_is_not_blamed_on_the_checkpoint(tools, tmp_path, monkeypatch):
+    tools.go(tools.trainer(tmp_path))
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("lsoftmax.engine.state.load_optimizer", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        tools.trainer(tmp_path).resume()

@@ -3,14 +3,31 @@
 It stands for an accelerator, where a value asked for makes the host wait for all that is queued.
 """
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lsoftmax import AdaptiveLambda, LSoftmaxLinear, lsoftmax_cross_entropy, lsoftmax_logits, required_lambda
 from lsoftmax.losses import LOSSES, create
 
+# On a GPU these read a value back all the same, though meta has none to ask for.
+READ_BACK = {torch.ops.aten.masked_fill.Tensor, torch.ops.aten.masked_fill_.Tensor}
 GRADIENTS = ("exact", "norms_live", "detached")
+
+
+class ReadsNothingBack(TorchDispatchMode):
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        assert operator not in READ_BACK, f"{operator} waits for the device"
+        return operator(*args, **(kwargs or {}))
+
+
+@pytest.fixture(autouse=True)
+def reads_nothing_back() -> Iterator[None]:
+    with ReadsNothingBack():
+        yield
 
 
 @pytest.fixture
@@ -27,6 +44,12 @@ def weight() -> torch.Tensor:
 @pytest.fixture(params=[5.0, torch.empty((), device="meta")], ids=["number", "tensor"])
 def lam(request):
     return request.param
+
+
+def test_an_operator_that_reads_back_is_seen():
+    values = torch.empty(3, device="meta")
+    with pytest.raises(AssertionError, match="masked_fill_"):
+        values.masked_fill_(values > 0, torch.empty((), device="meta"))
 
 
 def test_the_device_has_no_values():

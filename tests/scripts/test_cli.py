@@ -18,6 +18,14 @@ def test_what_is_no_count_is_one_line(value):
         whole({"seeds": value}, "seeds", 1)
 
 
+def test_too_little_memory_is_one_line(capsys):
+    def script(arguments):
+        raise MemoryError("cannot take 9 TB")
+
+    assert main(script, None) == 2
+    assert capsys.readouterr().err == "error: not enough memory (cannot take 9 TB); take fewer images\n"
+
+
 def without_reader(*command):
     """Run it with a standard output that nobody reads."""
     read, write = os.pipe()

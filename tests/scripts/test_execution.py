@@ -17,6 +17,7 @@ def compilers(monkeypatch):
         monkeypatch.setattr(_execution.shutil, "which", lambda name: name if name in names else None)
 
     install("cc")
+    monkeypatch.setattr(_execution, "_python_headers", lambda: True)
     return install
 
 
@@ -26,6 +27,11 @@ def test_a_gpu_trains_fast(compilers):
 
 def test_without_a_compiler_it_does_not_compile(compilers):
     compilers()
+    assert _execution.options([], "cuda") == ["trainer=fast", "trainer.compile=false"]
+
+
+def test_nor_without_the_headers_that_a_gpu_s_compiler_includes(compilers, monkeypatch):
+    monkeypatch.setattr(_execution, "_python_headers", lambda: False)
     assert _execution.options([], "cuda") == ["trainer=fast", "trainer.compile=false"]
 
 
