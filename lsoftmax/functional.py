@@ -143,7 +143,7 @@ class _Logits(torch.autograd.Function):
                 corrected = corrected.clamp(min=torch.finfo(torch.float16).min)
             logits.scatter_(1, index, corrected.to(logits.dtype))
         ctx.save_for_backward(features, weight, labels, *target[1:])
-        return logits
+        return _output(logits)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -192,7 +192,7 @@ class _Gap(torch.autograd.Function):
             gap = total.log().add_(top).sub_(corrected)
         ctx.save_for_backward(features, weight, labels, *target[1:])
         ctx.mark_non_differentiable(total, target.gain)
-        return shares, total, gap, target.gain
+        return _output(shares), total, _output(gap), target.gain
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: None, grad_target: Tensor, __: None) -> tuple[Tensor | None, ...]:
@@ -226,6 +226,11 @@ class _Loss(torch.autograd.Function):
         through = gain_through_matmul(grad_target, gain, ctx.matmul_dtype)
         grad_logits = (shares * (grad_others / total)).scatter_(1, labels.unsqueeze(1), through)
         return grad_logits, None, grad_target, None, None, None, None
+
+
+def _output(tensor: Tensor) -> Tensor:
+    """What an in-place operation has made, as a Function may return it: torch 2.11's compiler gives it no gradient."""
+    return tensor.view_as(tensor) if torch.compiler.is_compiling() else tensor
 
 
 def _backward(ctx: Any, grad: Tensor, grad_target: Tensor) -> tuple[Tensor | None, Tensor | None]:

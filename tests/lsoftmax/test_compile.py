@@ -39,7 +39,11 @@ def unfused_for_winners(features, weight, labels, lam):
     return lsoftmax_logits(features, weight, labels, m=4, lam=lam, margin_on="winners").square().mean()
 
 
-@pytest.mark.parametrize("function", [fused, unfused, fused_for_winners, unfused_for_winners])
+def over_blocks(features, weight, labels, lam):
+    return lsoftmax_cross_entropy(features, weight, labels, m=4, lam=lam, class_block=2)
+
+
+@pytest.mark.parametrize("function", [fused, unfused, fused_for_winners, unfused_for_winners, over_blocks])
 def test_the_compiled_function_agrees_with_eager(function, batch):
     features, weight, labels = batch(dtype=torch.float32)
     lam = torch.tensor(0.5)
