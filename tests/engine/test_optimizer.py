@@ -141,7 +141,8 @@ def test_the_next_update_is_the_same_after_a_change_of_memory_format(tools, tmp_
         for p in trainer.parameters:
             p.grad = torch.empty_like(p).copy_(torch.randn(p.shape))
         trainer.optimizer.step()
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters, second.parameters, strict=True))
+    for one, other in zip(first.parameters, second.parameters, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)  # torch 2.11 rounds the last elements otherwise
 
 
 def test_loading_a_state_without_momentum_forgets_the_old_one(network, criterion):
