@@ -65,10 +65,8 @@ def keep_freed_memory() -> None:
 def free_bytes(device: torch.device) -> int:
     """Memory that the device could give to data."""
     if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
-            device
-        )  # by torch, from earlier tensors
-        return torch.cuda.mem_get_info(device)[0] + kept
+        kept_by_torch = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # of earlier tensors
+        return torch.cuda.mem_get_info(device)[0] + kept_by_torch
     try:
         with open("/proc/meminfo") as file:
             return next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
