@@ -9,6 +9,7 @@ from torch import nn
 
 from lsoftmax.controllers import AdaptiveLambda, PlateauLR
 from lsoftmax.engine import checkpoint
+from lsoftmax.engine.device import is_memory_error
 from lsoftmax.engine.optimizer import load_optimizer
 from lsoftmax.engine.rng import random_state, restore_random_state
 from lsoftmax.errors import UserError
@@ -96,9 +97,9 @@ class RunState:
             self.progress = Progress(**state["progress"])
             restore_random_state(state["random"])
             return bool(state["planned"])
-        except torch.OutOfMemoryError:  # a RuntimeError, and no fault of the checkpoint
-            raise
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            if is_memory_error(error):  # no fault of the checkpoint
+                raise
             reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"the checkpoint {path} does not fit this run ({reason}); delete it to start anew"

@@ -141,8 +141,10 @@ def test_the_next_update_is_the_same_after_a_change_of_memory_format(tools, tmp_
         for p in trainer.parameters:
             p.grad = torch.empty_like(p).copy_(torch.randn(p.shape))
         trainer.optimizer.step()
+    # torch 2.11 rounds the last elements of a tensor otherwise than the first.
+    rtol, atol = (1e-6, 1e-7) if torch.__version__.startswith("2.11.") else (0, 0)
     for one, other in zip(first.parameters, second.parameters, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)  # torch 2.11 rounds the last elements otherwise
+        torch.testing.assert_close(one, other, rtol=rtol, atol=atol)
 
 
 def test_loading_a_state_without_momentum_forgets_the_old_one(network, criterion):
