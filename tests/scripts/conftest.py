@@ -4,6 +4,7 @@ import functools
 import importlib
 import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from PIL import Image
 
 import models
 import train
+from configs.schema import Settings
 from configs.settings import compose, identity, to_yaml
 from lsoftmax import losses
 from lsoftmax.engine.folder import identity_sha256
@@ -88,10 +90,20 @@ def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return call
 
 
-@functools.cache
-def composed(overrides: tuple[str, ...]) -> Any:
-    """Settings; the same options are composed once for all tests."""
-    return compose(overrides)
+def composed(overrides: Sequence[str]) -> Settings:
+    """Settings; the same options are composed once for all tests, at a tenth of a second each."""
+    return _composed(tuple(overrides), os.environ.get("LSOFTMAX_DATA"))
+
+
+_composed = functools.cache(lambda overrides, _: compose(overrides))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def composed_once() -> Iterator[None]:
+    """Tables, figures and studies ask for the same runs again and again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_plan, "compose", composed)
+        yield
 
 
 @pytest.fixture
@@ -129,8 +141,6 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for module in ("reproduce", "report", "unseen", "scripts._records", "scripts._hparams", "configs.run_directory"):
         monkeypatch.setattr(importlib.import_module(module), "ROOT", tmp_path)
     monkeypatch.setattr("os.fsync", lambda descriptor: None)  # no test here cuts the power
-    plan = importlib.import_module("scripts._plan")
-    monkeypatch.setattr(plan, "compose", lambda overrides: composed(tuple(overrides)))
     return tmp_path / "outputs"
 
 

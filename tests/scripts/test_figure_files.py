@@ -1,25 +1,20 @@
 """The figures' files: what they ask for composes, and is what the paper shows."""
 
-import functools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from configs import settings as configuration
-from configs.settings import compose
+from configs.settings import compose, identity
 from lsoftmax.engine.folder import identity_sha256
 from scripts import _features
 from scripts._plan import cells, figure_cells, names, read_figure, read_profile, read_table
 from scripts.figures import style
 
-from .conftest import FIGURES_OF_RUNS, PROFILES, of
+from .conftest import FIGURES_OF_RUNS, PROFILES, composed, of
 
 FORMULAS = ["psi", "4", "lr_lambda"]
-
-
-_composed = functools.cache(lambda overrides: configuration.compose(overrides))  # 0.1 s each; many ask the same
 
 
 def test_every_figure_is_one_of_the_two_kinds():
@@ -40,7 +35,7 @@ def test_a_figure_of_formulas_asks_for_no_run(name):
 
 def test_the_schedules_of_lr_lambda_compose_to_section_5_1():
     for schedule in read_figure("lr_lambda")["schedules"]:
-        assert _composed(tuple(schedule["overrides"])).schedule.lr.milestones == [12000, 15000]
+        assert composed(schedule["overrides"]).schedule.lr.milestones == [12000, 15000]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -105,6 +100,6 @@ def test_features_are_wanted_of_the_first_seed_of_figures_2_and_5(planned):
 def test_a_profile_names_its_entry_of_another_network():
     [cell] = [c for c in figure_cells(read_figure("2"), read_profile("small"), 1) if c.row == "Softmax"]
     entry = read_profile("small")["mnist_2d"]
-    assert cell.identity == configuration.identity(
+    assert cell.identity == identity(
         compose(["dataset=mnist", "model=mnist_2d", "schedule.lr.base=0.01", *entry, "loss=softmax", "seed=0"])
     )

@@ -1,19 +1,17 @@
 """The studies: their files, and what is written of their runs."""
 
 import csv
-import functools
 import io
 
 import pytest
 
 from configs.schema import Settings
-from configs.settings import compose
 from scripts import _studies
 from scripts._metric import METRICS
 from scripts._plan import figure_cells, names, read_profile, read_study
 from scripts._tables import collect
 
-composed = functools.cache(compose)  # 0.1 s each
+from .conftest import composed
 
 STUDY = {
     "title": "Two ways",
@@ -254,8 +252,7 @@ def study(request):
     return read_study(request.param)
 
 
-def test_every_row_of_a_study_composes(study, monkeypatch):
-    monkeypatch.setattr("scripts._plan.compose", lambda overrides: composed(tuple(overrides)))
+def test_every_row_of_a_study_composes(study):
     cells = figure_cells(study, read_profile(study["profile"]), 1)
     assert cells and all(isinstance(cell.settings, Settings) for cell in cells)
     assert {cell.row for cell in cells} == {row["label"] for row in study["rows"]}
@@ -268,7 +265,6 @@ def test_a_study_compares_with_one_of_its_rows(study):
     assert study["metric"] in METRICS and study["seeds"] >= 1
 
 
-def test_who_chooses_has_validation_images_and_who_tests_has_none(study, monkeypatch):
-    monkeypatch.setattr("scripts._plan.compose", lambda overrides: composed(tuple(overrides)))
+def test_who_chooses_has_validation_images_and_who_tests_has_none(study):
     for cell in figure_cells(study, read_profile(study["profile"]), 1):
         assert (cell.settings.dataset.validation > 0) == (study["metric"] == "val_error")

@@ -1,7 +1,6 @@
 """Studies of parts of the training images: their files, and what is written and drawn of their runs."""
 
 import csv
-import functools
 import io
 import statistics
 
@@ -9,12 +8,11 @@ import pytest
 import torch
 
 from configs.errors import ConfigError
-from configs.settings import compose
 from lsoftmax.metrics import paired_difference
 from scripts import _studies
 from scripts._plan import figure_cells, read_profile, read_study
 
-composed = functools.cache(compose)  # 0.1 s each
+from .conftest import composed
 
 PARTS = {
     "title": "Two ways",

@@ -1,15 +1,15 @@
 """The tables' files: every row against the paper and the bare command, and what the small profile keeps."""
 
-import functools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from configs import settings as configuration
 from configs.settings import identity
 from scripts._plan import RECIPES, cells, read_profile, read_table
+
+from .conftest import composed
 
 TABLES = {"2": "table2_mnist_error", "3": "table3_cifar10_error", "4": "table4_cifar100_error"}
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "published_results.json").read_text())
@@ -20,12 +20,6 @@ LOSSES = {
 }
 # What the recipe `paper` has beside its schedule: Caffe's default.
 PAPERS = {"Hinge Loss": ["loss.norm=l1", "loss.class_reduction=sum"]}
-_composed = functools.cache(lambda overrides: configuration.compose(overrides))  # 0.1 s each; many ask the same
-
-
-def composed(overrides):
-    return _composed(tuple(overrides))
-
 
 PLACES = [
     (number, profile, column["label"], row["label"])
