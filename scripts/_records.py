@@ -25,8 +25,8 @@ def results_folder(profile: str) -> Path:
 
 
 def sources(profile: str) -> tuple[str, ...]:
-    """The profiles whose records count: a study's run may be one of the small tables'."""
-    return ("small", STUDIES) if profile == STUDIES else (profile,)
+    """The profiles whose records count: a study's run may be one of the tables'."""
+    return ("full", "small", STUDIES) if profile == STUDIES else (profile,)
 
 
 def folder(profile: str) -> Path:

@@ -82,7 +82,7 @@ def studies() -> dict[str, Any]:
     """All studies, which have no size but their own."""
     return {
         "name": "Does the margin pay?",
-        "note": "Studies on reduced problems.",
+        "note": "Studies on reduced problems, but for those that name the paper's size.",
         "tables": [],
         "figures": [],
         "studies": [_study(name) for name in names("study")],

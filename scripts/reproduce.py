@@ -7,7 +7,7 @@
 
 table=           2, 3, 4, 5: configs/table/N.yaml
 figure=          2, 4, 5, 6, 7, psi, lr_lambda, roc: configs/figure/N.yaml
-study=           does the margin pay: configs/study/NAME.yaml, each on reduced problems of its own
+study=           does the margin pay: configs/study/NAME.yaml, on reduced problems of its own, or the full size
 seeds=           runs of each row (3; a study says so itself)
 profile=         full; small: a reduced form for a CPU; tiny: a check in seconds (configs/profile/)
 rows=, columns=, recipes=  run only these, in this order: parts of labels, by commas
@@ -73,6 +73,8 @@ def reproduce(arguments: list[str]) -> None:
 
     if kind == "study" and profile == "full":
         profile = _records.STUDIES
+    # Runs of the full size are the tables' too, whoever asked for them.
+    home = "full" if profile == _records.STUDIES and plan["profile"] == "full" else profile
     records = _records.read_records(*_records.sources(profile))
     missing = _missing(plan, asked_for, records, profile)
     device = next((option.partition("=")[2] for option in extra if option.startswith("device=")), "auto")
@@ -83,19 +85,19 @@ def reproduce(arguments: list[str]) -> None:
         return
     failed: list[Path] = []
     if trains and missing:
-        features = _features_wanted(profile)
+        features = _features_wanted(home)
         how, at_once = _execution_here(extra, device)
         runs = _commands(missing, [*how, *extra])
         folders = {key: folder for key, (_, folder) in zip(map(_key, missing), runs, strict=True)}
         for result in _runs.run_all(runs, _runs.Budget(minutes), parallel or at_once, failed):
-            _keep(result, profile, folders[result["config_sha256"]], features)
+            _keep(result, home, folders[result["config_sha256"]], features)
     if kind == "table":
         print(f"table    {_write_table(own['table'], profile, plan, wanted).relative_to(ROOT)}")
     elif kind == "figure":
         print(_draw(own["figure"], profile, plan, wanted))
     else:
         print(f"study    {_write_study(own['study'], profile, plan, wanted).relative_to(ROOT)}")
-    _show_in_tensorboard(profile)
+    _show_in_tensorboard(home)
     if failed:
         raise UserError(f"{len(failed)} of the runs failed: {', '.join(map(str, failed))}")
 
@@ -184,6 +186,8 @@ def _overview(
     """What there is, what is missing and what it takes, as far as records tell."""
     lines, known = [f"{title}: {len(wanted)} cells, {len(missing)} runs missing"], 0.0
     others: tuple[list[_records.Record], str] | None = None
+    columns = max((len(cell.column) for cell in missing), default=0)
+    rows = max((len(cell.row) for cell in missing), default=0)
     for cell in missing:
         seconds = _expected.of_the_same_kind(cell, records.values())
         like = "about {:.0f} min"
@@ -193,7 +197,7 @@ def _overview(
             like = "some {:.0f} min, by other networks' speed"
         known += seconds or 0.0
         about = "time unknown" if seconds is None else like.format(seconds / 60)
-        lines.append(f"  {cell.column:10} {cell.row:18} {cell.recipe:6} seed={cell.seed}  {about}")
+        lines.append(f"  {cell.column:{columns}}  {cell.row:{rows}}  {cell.recipe:5}  seed={cell.seed}  {about}")
     if known:
         lines.append(f"  about {known / 60:.0f} min in all, one after another")
     return "\n".join(lines)

@@ -1,5 +1,7 @@
 """scripts/reproduce.py: studies and figures."""
 
+import pytest
+
 from scripts import _records
 from scripts._plan import read_study
 
@@ -31,6 +33,15 @@ def test_a_study_can_be_checked_in_seconds(script, trained, elsewhere):
     assert script("reproduce", "study=ways", "profile=tiny").code == 0
     assert (elsewhere / "small_check" / "ways.csv").exists() and not (elsewhere / "results").exists()
     assert all("schedule.steps=40" in options for options in trained)
+
+
+@pytest.mark.parametrize(("study", "table", "missing"), [("full", "3", 4), ("full_cifar100", "4", 7)])
+def test_a_study_of_the_full_size_shares_its_runs_with_the_table(script, trained, elsewhere, study, table, missing):
+    script("reproduce", f"table={table}", "seeds=1")
+    said = script("reproduce", f"study={study}", "seeds=1")
+    assert f"{missing} runs missing" in said.out and (elsewhere / "results" / "stability" / f"{study}.md").exists()
+    assert not (elsewhere / "results" / "stability" / "runs").exists()
+    assert len(list((elsewhere / "results" / "runs").glob("*.json"))) == len(trained)
 
 
 # Figures.
