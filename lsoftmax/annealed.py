@@ -1,6 +1,7 @@
 """m, lambda and how the margin is put, as a module holds them: settable at every step, checked, free of recompiles."""
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Self
 
 import torch
@@ -24,14 +25,15 @@ class AnnealedMargin(nn.Module):
         """For `__init__`. ValueError if a value is out of range."""
         check_gradient(gradient)
         check_choice("margin_on", margin_on, MARGIN_ON)
-        self.register_buffer("_lam", torch.zeros(1, dtype=torch.float64), persistent=False)
+        self.register_buffer("_lam", torch.empty(0), persistent=False)
+        self._lam = self._new_lam(0.0)
         self.gradient, self.margin_on = gradient, margin_on
         self.m = m
         self.lam = lam
 
     def _margin(self) -> dict[str, Any]:
         """As the functions take it."""
-        return {"m": self.m, "lam": self.lam, "gradient": self.gradient, "margin_on": self.margin_on}
+        return {"m": self.m, "lam": self._held()[0], "gradient": self.gradient, "margin_on": self.margin_on}
 
     @property
     def m(self) -> int:
@@ -44,17 +46,32 @@ class AnnealedMargin(nn.Module):
 
     @property
     def lam(self) -> Tensor:
-        """0-dim, what lambda is now: a view, to be cloned by who wants to keep a value."""
-        return self._lam[0]
+        """0-dim, on the device: what lambda is now."""
+        return self._held()[0].clone()
 
     @lam.setter
     def lam(self, value: float | Tensor) -> None:
         check_lam(value)
         if isinstance(value, Tensor):
-            self._lam.copy_(value.detach().reshape(1))  # else the buffer would join the graph of what it was set from
+            self._held().copy_(value.detach().reshape(1))  # else the buffer would join the graph of what it is set from
         else:
-            self._lam.fill_(value)
+            self._held().fill_(value)
         self._remember_without_memory(value)
+
+    def _held(self) -> Tensor:
+        """The buffer. The weights may have left meta without it (`load_state_dict(assign=True)`): then it follows."""
+        if self._lam.is_meta and not self._place().is_meta:
+            self._lam = self._new_lam(self._lam_without_memory)
+        return self._lam
+
+    def _new_lam(self, value: float) -> Tensor:
+        device = self._place().device
+        return torch.full((1,), value, dtype=_dtype(device), device=device)
+
+    def _place(self) -> Tensor:
+        """Some other tensor of the module: lambda lies where it lies."""
+        others = (buffer for name, buffer in self.named_buffers() if name != "_lam")
+        return next(chain(self.parameters(), others), self._lam)
 
     def _remember_without_memory(self, value: float | Tensor) -> None:
         """`to_empty` has nothing else to go by."""
@@ -63,19 +80,22 @@ class AnnealedMargin(nn.Module):
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         lam = self._lam
-        del self._buffers["_lam"]  # half() must not round it, and MPS has no float64
+        del self._buffers["_lam"]  # half() must not round it
         try:
             super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         finally:
             self._buffers["_lam"] = lam  # also where the device is not there
-        device = next(self.parameters()).device
-        dtype = torch.float32 if device.type == "mps" else torch.float64
         if lam.is_meta:
-            self._lam = torch.full((1,), self._lam_without_memory, dtype=dtype, device=device)
+            self._lam = self._new_lam(self._lam_without_memory)
         else:
-            self._lam = lam.to(device, dtype)
+            device = self._place().device
+            self._lam = lam.to(device, _dtype(device))
             self._remember_without_memory(lam[0])
         return self
 
     def extra_repr(self) -> str:
         return f"m={self.m}, gradient={self.gradient}, margin_on={self.margin_on}"
+
+
+def _dtype(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64  # MPS has none

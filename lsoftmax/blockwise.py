@@ -77,7 +77,7 @@ class _Blockwise(torch.autograd.Function):
             others = top + total.log()
             gap = others - (target_logit + target.correction)
             ctx.save_for_backward(features, weight, labels, *target[1:], others, gap)
-            return reduced(softplus(gap), reduction)
+            return reduced(softplus(gap.squeeze(1)), reduction)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -29,28 +29,36 @@ def check_arguments(
     check_gradient(gradient)
     check_choice("margin_on", margin_on, MARGIN_ON)
     check_tensors(features, weight, labels)
+    if isinstance(lam, Tensor) and lam.is_meta and not features.is_meta:
+        raise ValueError("lam has no value: it is a tensor on the device meta, and the features are not")
 
 
-def check_tensors(features: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None) -> None:
-    """(N, D) and (C, D) of one floating dtype, (N,) int64 in range, (C,) or None."""
+def check_tensors(
+    features: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None, *, same_dtype: bool = True
+) -> None:
+    """(N, D) and (C, D) of one floating dtype, or of any two, (N,) int64 in range, (C,) or None."""
+    for name, tensor in (("features", features), ("weight", weight), ("labels", labels)):
+        _check_tensor(name, tensor)
     if features.ndim != 2 or weight.ndim != 2 or features.shape[1] != weight.shape[1]:
         shapes = f"features {tuple(features.shape)} and weight {tuple(weight.shape)}"
         raise ValueError(f"features must be (N, D) and weight (C, D) with the same D, got {shapes}")
     _check_batch(features, labels)
-    _check_floating("weight", weight)
+    check_floating("weight", weight)
     if bias is not None:
         if bias.shape != weight.shape[:1]:
             raise ValueError(f"bias must be (C,) = ({weight.shape[0]},) or None, got {tuple(bias.shape)}")
         if bias.dtype != weight.dtype:
             raise TypeError(f"bias must have the weight's dtype {weight.dtype}, got {bias.dtype}")
     mixes = autocast.is_on(features) and torch.float64 not in (features.dtype, weight.dtype)
-    if features.dtype != weight.dtype and not mixes:
+    if same_dtype and features.dtype != weight.dtype and not mixes:
         raise TypeError(f"features and weight must share a dtype, got {features.dtype} and {weight.dtype}")
     check_labels(labels, weight.shape[0])
 
 
 def check_pairs(features: Tensor, labels: Tensor) -> None:
     """(N, D) floating and (N,) int64, whose values only have to be equal or not: any class ids will do."""
+    _check_tensor("features", features)
+    _check_tensor("labels", labels)
     if features.ndim != 2:
         raise ValueError(f"features must be (N, D), got {tuple(features.shape)}")
     _check_batch(features, labels)
@@ -61,19 +69,26 @@ def _check_batch(features: Tensor, labels: Tensor) -> None:
         raise ValueError(f"labels must be (N,) = ({features.shape[0]},), got {tuple(labels.shape)}")
     if labels.dtype != torch.int64:
         raise TypeError(f"labels must be int64, got {labels.dtype}")
-    _check_floating("features", features)
+    check_floating("features", features)
 
 
-def _check_floating(name: str, tensor: Tensor) -> None:
+def _check_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+
+
+def check_floating(name: str, tensor: Tensor) -> None:
     if not tensor.dtype.is_floating_point:
         raise TypeError(f"{name} must have a floating dtype, got {tensor.dtype}")
 
 
 def check_lam(lam: float | Tensor) -> None:
-    """ValueError unless lam is a number >= 0 (inf included) or a 0-dim tensor, whose value is not read."""
+    """ValueError unless lam is a number >= 0 (inf included) or a 0-dim tensor; its value is read on the CPU alone."""
     if isinstance(lam, Tensor):
         if lam.ndim != 0:
             raise ValueError(f"lam must be a number or a 0-dim tensor, got shape {tuple(lam.shape)}")
+        if _can_be_read(lam) and not lam.item() >= 0:
+            raise ValueError(f"lam must be >= 0 (inf means no margin), got {lam.item()!r}")
     elif isinstance(lam, bool) or not isinstance(lam, int | float) or not lam >= 0:  # the last also for nan
         raise ValueError(f"lam must be a number >= 0 (inf means no margin), got {lam!r}")
 
@@ -112,12 +127,18 @@ def check_number(name: str, value: float, *, above: float | None = None, below: 
 
 
 def check_labels(labels: Tensor, num_classes: int) -> None:
-    """ValueError if a label on the CPU lies outside 0..num_classes-1; elsewhere, and in a compiled graph, no check."""
-    if labels.device.type != "cpu" or torch.compiler.is_compiling() or labels.numel() == 0:
+    """ValueError if a label on the CPU lies outside 0..num_classes-1; elsewhere, and in a graph, no check."""
+    if not _can_be_read(labels) or labels.numel() == 0:
         return
     low, high = (int(value) for value in labels.aminmax())
     if low < 0 or high >= num_classes:
         raise ValueError(f"labels must lie in 0..{num_classes - 1}, got {low if low < 0 else high}")
+
+
+def _can_be_read(tensor: Tensor) -> bool:
+    """Whether its values are there without waiting for a device, and are no part of a graph that is being made."""
+    in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return tensor.device.type == "cpu" and not in_graph
 
 
 def check_m(m: int) -> None:

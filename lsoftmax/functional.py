@@ -148,11 +148,12 @@ class _Logits(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivative()
-        gain, index = ctx.saved_tensors[3], ctx.saved_tensors[2].unsqueeze(1)
+        saved = ctx.saved_tensors  # once: activation checkpointing unpacks a tensor one time only
+        index, gain = saved[2].unsqueeze(1), saved[3]
         grad_target = grad.gather(1, index).to(gain.dtype)
         through = gain_through_matmul(grad_target, gain, ctx.matmul_dtype)
         grad = grad.scatter(1, index, through.to(grad.dtype))
-        return *_backward(ctx, grad, grad_target), None, None, None, None, None
+        return *_backward(ctx, saved, grad, grad_target), None, None, None, None, None
 
 
 class _Gap(torch.autograd.Function):
@@ -197,7 +198,7 @@ class _Gap(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: None, grad_target: Tensor, __: None) -> tuple[Tensor | None, ...]:
         """From dL/dlogits, whose target `_Loss` has made what goes through the matmuls, and dL/df_y."""
-        return *_backward(ctx, grad, grad_target), None, None, None, None, None
+        return *_backward(ctx, ctx.saved_tensors, grad, grad_target), None, None, None, None, None
 
 
 class _Loss(torch.autograd.Function):
@@ -214,14 +215,14 @@ class _Loss(torch.autograd.Function):
     ) -> Tensor:
         ctx.matmul_dtype, ctx.reduction = matmul, reduction
         ctx.save_for_backward(shares, total, gap, gain, labels)
-        return reduced(softplus(gap), reduction)
+        return reduced(softplus(gap.squeeze(1)), reduction)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """dL/dlogits, and dL/df_y beside it: 1 - p_y = sigmoid(gap) goes from the target to the others' shares."""
         refuse_second_derivative()
         shares, total, gap, gain, labels = ctx.saved_tensors
-        grad_others = torch.sigmoid(gap).mul_(of_rows(grad, ctx.reduction, len(labels)))
+        grad_others = torch.sigmoid(gap) * of_rows(grad, ctx.reduction, len(labels))
         grad_target = -grad_others
         through = gain_through_matmul(grad_target, gain, ctx.matmul_dtype)
         grad_logits = (shares * (grad_others / total)).scatter_(1, labels.unsqueeze(1), through)
@@ -233,9 +234,11 @@ def _output(tensor: Tensor) -> Tensor:
     return tensor.view_as(tensor) if torch.compiler.is_compiling() else tensor
 
 
-def _backward(ctx: Any, grad: Tensor, grad_target: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """From dL/dlogits, its target as `gain_through_matmul` made it, and dL/df_y, (N, 1)."""
-    features, weight, labels, gain, along_x, along_w = ctx.saved_tensors
+def _backward(
+    ctx: Any, saved: tuple[Tensor, ...], grad: Tensor, grad_target: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """From what forward saved, dL/dlogits, its target as `gain_through_matmul` made it, and dL/df_y, (N, 1)."""
+    features, weight, labels, gain, along_x, along_w = saved
     margin = (features, weight, labels, grad_target, gain_apart(grad_target, gain, ctx.matmul_dtype))
     grad_features = grad_weight = None
     with no_autocast(features):

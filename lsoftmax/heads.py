@@ -1,4 +1,4 @@
-"""LSoftmaxLinear: the classifier layer with the margin, a drop-in for nn.Linear(..., bias=False)."""
+"""LSoftmaxLinear: the classifier layer with the margin, in the place of nn.Linear(..., bias=False)."""
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,8 @@ class LSoftmaxLinear(AnnealedMargin):
     """Fully connected layer without bias whose target logit must win by the margin m (paper, Eq. 4-6).
 
     `head(features, labels)` gives the (N, C) logits with the margin, for `F.cross_entropy`; `head(features)` gives the
-    plain ones, for evaluation. `head.m` and `head.lam` may be set at every step.
+    plain ones, for evaluation: labels decide, not `train()` and `eval()`. `head.m` and `head.lam` may be set at every
+    step; lambda, a function of the step, is no part of the state_dict.
 
     Args:
         in_features: D.
@@ -21,6 +22,7 @@ class LSoftmaxLinear(AnnealedMargin):
         m: margin, an int >= 1; 1 is plain softmax.
         lam: lambda >= 0; inf is plain softmax, 0 the full margin (Sec. 5.1).
         gradient, margin_on: see `lsoftmax_logits`.
+        device, dtype: of the weight, as for `nn.Linear`.
 
     Raises:
         ValueError: m, lam, gradient or margin_on out of range.
@@ -35,11 +37,13 @@ class LSoftmaxLinear(AnnealedMargin):
         lam: float = 0.0,
         gradient: Gradient = "exact",
         margin_on: MarginOn = "all",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.in_features = in_features
         self.num_classes = num_classes
-        self.weight = nn.Parameter(torch.empty(num_classes, in_features))
+        self.weight = nn.Parameter(torch.empty(num_classes, in_features, device=device, dtype=dtype))
         self._set_margin(m, lam, gradient, margin_on)
         self.reset_parameters()
 

@@ -12,12 +12,16 @@ import math
 import torch
 from torch import Tensor
 
-from lsoftmax.checks import check_m
+from lsoftmax.checks import check_floating, check_m
 
 
 def psi(theta: Tensor, m: int) -> Tensor:
-    """psi(theta) for angles in radians in [0, pi], any shape (Eq. 6). ValueError if m is no int >= 1."""
+    """psi(theta) for angles in radians in [0, pi], any shape (Eq. 6).
+
+    ValueError if m is no int >= 1, TypeError if theta is not of a floating dtype.
+    """
     check_m(m)
+    check_floating("theta", theta)
     angle = theta.to(compute_dtype(theta.dtype))
     k = (angle.detach() * (m / math.pi)).floor().clamp(0, m - 1)
     return (_sign(k) * torch.cos(m * angle) - 2 * k).to(theta.dtype)
@@ -26,9 +30,11 @@ def psi(theta: Tensor, m: int) -> Tensor:
 def psi_of_cosine(cosine: Tensor, m: int) -> Tensor:
     """psi(theta) from cos(theta), any shape: no gradient through acos, so it is finite on all of [-1, 1].
 
-    Cosines that rounding has pushed outside [-1, 1] are clamped. ValueError if m is no int >= 1.
+    Cosines that rounding has pushed outside [-1, 1] are clamped. ValueError if m is no int >= 1, TypeError if
+    cosine is not of a floating dtype.
     """
     check_m(m)
+    check_floating("cosine", cosine)
     c = within_range(cosine.to(compute_dtype(cosine.dtype)))
     k = segment(c.detach(), m)
     previous, chebyshev = torch.ones_like(c), c  # T_0, T_1

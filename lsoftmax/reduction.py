@@ -10,8 +10,7 @@ def softplus(gap: Tensor) -> Tensor:
 
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:
-    """(N, 1) losses -> 0-dim, or (N,) for "none"."""
-    loss = loss.squeeze(1)
+    """(N,) losses -> 0-dim, or they themselves for "none"."""
     if reduction == "mean":
         return (loss / loss.numel()).sum() if loss.numel() else loss.mean()  # the sum alone may leave float32's range
     return loss.sum() if reduction == "sum" else loss

@@ -20,7 +20,8 @@ def required_lambda(features: Tensor, weight: Tensor, labels: Tensor, *, m: int)
         inf                             else                        (it loses even without a margin)
 
     Args:
-        features, weight, labels, m: as in `lsoftmax_logits`.
+        features, weight, labels, m: as in `lsoftmax_logits`; features and weight may differ in floating dtype, as
+            they do after a forward pass under autocast.
 
     Returns:
         (N,) in float32 or better, without a graph and without a host synchronisation. A row that is not finite has inf
@@ -30,7 +31,7 @@ def required_lambda(features: Tensor, weight: Tensor, labels: Tensor, *, m: int)
         ValueError, TypeError: as `lsoftmax_logits`.
     """
     check_m(m)
-    check_tensors(features, weight, labels)
+    check_tensors(features, weight, labels, same_dtype=False)
     index = labels.unsqueeze(1)
     with no_autocast(features):
         dtype = compute_dtype(torch.promote_types(features.dtype, weight.dtype))

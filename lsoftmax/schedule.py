@@ -23,7 +23,8 @@ class LambdaSchedule:
     def __post_init__(self) -> None:
         for name in ("base", "gamma", "power", "minimum", "delay"):
             value = getattr(self, name)
-            if not value >= 0:  # also true for nan
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (number and value >= 0):  # also true for nan
                 raise ValueError(f"{name} must be a number >= 0, got {value!r}")
 
     def __call__(self, step: int) -> float:

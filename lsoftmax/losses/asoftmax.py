@@ -70,7 +70,7 @@ class ASoftmax(LSoftmax):
         return features @ _unit(self.weight).T
 
     def margin_logits(self, features: Tensor, labels: Tensor) -> Tensor:
-        return asoftmax_logits(features, self.weight, labels, m=self.m, lam=self.lam)
+        return asoftmax_logits(features, self.weight, labels, **self._margin())
 
     def required_lambda(self, features: Tensor, labels: Tensor) -> Tensor:
-        return required_lambda(features.to(self.weight.dtype), _unit(self.weight), labels, m=self.m)
+        return required_lambda(features, _unit(self.weight), labels, m=self.m)

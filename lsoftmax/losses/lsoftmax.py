@@ -34,11 +34,11 @@ class LSoftmax(Criterion, AnnealedMargin):
         return lsoftmax_cross_entropy(features, self.weight, labels, **self._margin(), class_block=block)
 
     def margin_logits(self, features: Tensor, labels: Tensor) -> Tensor:
-        return lsoftmax_logits(features, self.weight, labels, m=self.m, lam=self.lam)
+        return lsoftmax_logits(features, self.weight, labels, **self._margin())
 
     def positive_psi(self, cosine: Tensor) -> Tensor:
         return psi_of_cosine(cosine, self.m) > 0
 
     def required_lambda(self, features: Tensor, labels: Tensor) -> Tensor:
-        """(N,): see `lsoftmax.required_lambda`; from features of any floating dtype."""
-        return required_lambda(features.to(self.weight.dtype), self.weight, labels, m=self.m)
+        """(N,): see `lsoftmax.required_lambda`."""
+        return required_lambda(features, self.weight, labels, m=self.m)

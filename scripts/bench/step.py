@@ -16,10 +16,11 @@ from torch import Tensor
 import models
 from assemble import load_data
 from configs.settings import ROOT, compose
-from data import DeviceLoader, Splits, in_order, training_mean
+from data import Splits, in_order, training_mean
 from lsoftmax import losses
 from lsoftmax.engine.evaluation import evaluate
 from scripts.bench.measure import DEVICE, interleaved
+from scripts.bench.runs import trainer_of
 
 BATCH = 256
 
@@ -37,21 +38,22 @@ def head_in_step(seconds: float) -> Iterator[dict[str, Any]]:
 
 
 def data_path(seconds: float) -> Iterator[dict[str, Any]]:
-    """Batches of the on-device loader with CIFAR10+'s augmentation, beside the usual DataLoader with transforms."""
-    splits = _cifar10()
-    mean = training_mean(splits.train.images, "image")
-    loader = DeviceLoader(splits.train, BATCH, seed=0, augment="crop_mirror", mean=mean, device=DEVICE)
-    usual = _usual_loader(splits)
+    """Batches of the on-device loader with CIFAR10+'s augmentation, beside the fastest trainer's step at full width,
+    and beside the usual DataLoader with transforms.
+    """
+    trainer = trainer_of(["dataset=cifar10+", "data_download=false", "loss.m=4", "trainer=fast"])
+    usual = _usual_loader(_cifar10())
     step = iter(range(10**9))
     works: dict[str, Callable[[], Any]] = {
-        "ours": lambda: loader.batch(next(step)),
+        "ours": lambda: trainer.loader.batch(next(step)),
         "DataLoader": lambda: next(usual),
-        "training step": _training_step("lsoftmax", BATCH, 1.0),
+        "training step": trainer._step,
     }
     median = interleaved(works, seconds)
     yield {
         "ours images/s": round(BATCH / median["ours"]),
         "DataLoader images/s": round(BATCH / median["DataLoader"]),
+        "training step s": round(median["training step"], 3),
         "ours, % of a step": round(100 * median["ours"] / median["training step"], 2),
         "target %": 3.0 if DEVICE.type == "cuda" else 0.5,
     }

@@ -146,6 +146,21 @@ def test_lambda_may_be_set_from_a_tensor(head):
     assert float(head.lam) == 2.5 and not head.lam.requires_grad
 
 
+def test_a_lambda_that_was_read_keeps_its_value(head):
+    before = head.lam
+    head.lam = 7.0
+    assert before.item() == 0.3
+
+
+def test_a_lambda_that_is_lowered_by_hand_does_not_pass_zero(head):
+    head.lam = 1.0
+    head.lam -= 0.75
+    assert head.lam.item() == 0.25
+    with pytest.raises(ValueError, match=r"^lam must be >= 0 \(inf means no margin\), got -0.5"):
+        head.lam -= 0.75
+    assert head.lam.item() == 0.25
+
+
 def test_lambda_may_be_set_from_itself(head):
     head.lam = head.lam
     assert head.lam.item() == 0.3
@@ -258,6 +273,29 @@ def test_lambda_is_there_when_a_head_made_without_memory_is_materialised(later):
         head.lam = later
     head = copy.deepcopy(head).half().to_empty(device="cpu")
     assert float(head.lam) == (7.0 if later is None else 5.0)
+
+
+@pytest.mark.parametrize("later", [None, 5.0])
+def test_weights_that_are_assigned_to_a_head_made_without_memory_bring_lambda_along(head, features, labels, later):
+    with torch.device("meta"):
+        other = LSoftmaxLinear(5, 4, m=3, lam=0.3)
+    other.load_state_dict(head.state_dict(), assign=True)
+    if later is not None:
+        head.lam = other.lam = later
+    assert torch.equal(other(features, labels), head(features, labels)) and torch.equal(other.lam, head.lam)
+
+
+def test_a_head_whose_weight_is_no_parameter_keeps_its_lambda(head, features, labels):
+    weight = head.weight.detach()
+    del head.weight
+    head.register_buffer("weight", weight)
+    assert head.double().lam.item() == 0.3 and head(features.double(), labels).dtype == torch.float64
+
+
+def test_device_and_dtype_are_those_of_the_weight():
+    head = LSoftmaxLinear(5, 4, lam=0.3, device="meta", dtype=torch.bfloat16)
+    assert head.weight.is_meta and head.weight.dtype == torch.bfloat16
+    assert nn.utils.skip_init(LSoftmaxLinear, 5, 4, lam=0.3, dtype=torch.float64).weight.dtype == torch.float64
 
 
 def test_lambda_survives_a_loss_of_memory(head):

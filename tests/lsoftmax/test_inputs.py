@@ -101,12 +101,27 @@ def test_a_margin_that_is_no_positive_int_raises(function, margin):
     assert_refused(function, ValueError, "m must be", ">= 1", repr(margin), m=margin)
 
 
+@pytest.mark.parametrize("name", ["features", "weight", "labels"])
+@pytest.mark.parametrize("value", [[[0.0] * 5] * 6, np.zeros((6, 5), np.float32), np.zeros(6, np.int64)])
+def test_what_is_no_tensor_raises_by_name(function, m, name, value):
+    assert_refused(function, TypeError, f"{name} must be a torch.Tensor", type(value).__name__, m=m, **{name: value})
+
+
 # lambda
 
 
 @pytest.mark.parametrize("lam", [-1, -1e-9, math.nan, -math.inf])
 def test_a_negative_or_nan_lambda_raises(function, m, lam):
     assert_refused(function, ValueError, "lam must be", ">= 0", repr(lam), m=m, lam=lam)
+
+
+@pytest.mark.parametrize("lam", [-1.0, -1e-9, math.nan, -math.inf])
+def test_a_tensor_on_the_cpu_is_read(function, m, lam):
+    assert_refused(function, ValueError, "lam must be >= 0", m=m, lam=torch.tensor(lam))
+
+
+def test_a_lambda_without_a_value_raises(function, m):
+    assert_refused(function, ValueError, "lam has no value", "meta", m=m, lam=torch.tensor(5.0, device="meta"))
 
 
 @pytest.mark.parametrize("shape", [(1,), (6,), (1, 1)])

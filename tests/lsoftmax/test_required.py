@@ -133,8 +133,14 @@ def test_tensors_that_do_not_fit_are_named(batch):
     features, weight, labels = batch()
     with pytest.raises(ValueError, match="^labels must be"):
         required_lambda(features, weight, labels[1:], m=4)
-    with pytest.raises(TypeError, match="^features and weight must share"):
-        required_lambda(features.float(), weight, labels, m=4)
+    with pytest.raises(TypeError, match="^weight must have a floating dtype"):
+        required_lambda(features, weight.long(), labels, m=4)
+
+
+def test_features_of_autocast_meet_the_weight_outside_of_it(batch):
+    features, weight, labels = batch(n=30, dtype=torch.float32)
+    needed = required_lambda(features.bfloat16(), weight, labels, m=4)
+    assert torch.equal(needed, required_lambda(features.bfloat16().float(), weight, labels, m=4))
 
 
 # As a criterion's

@@ -91,7 +91,7 @@ def test_the_schedule_is_a_function_of_the_step_alone():
 
 
 @pytest.mark.parametrize("name", ["base", "gamma", "power", "minimum", "delay"])
-@pytest.mark.parametrize("value", [-1, -1e-9, math.nan])
+@pytest.mark.parametrize("value", [-1, -1e-9, math.nan, "1", None, True])
 def test_a_negative_or_missing_number_is_refused_by_name(name, value):
     with pytest.raises(ValueError, match=rf"{name} must be a number >= 0, got {value!r}"):
         LambdaSchedule(**{**CIFAR10, name: value})

@@ -206,6 +206,14 @@ def test_lsoftmaxs_loss_and_gradient_are_the_functions(features, labels, gradien
     assert torch.equal(*(torch.autograd.grad(loss, criterion.weight)[0] for loss in (actual, expected)))
 
 
+@pytest.mark.parametrize("name", ["lsoftmax", "asoftmax"])
+@pytest.mark.parametrize("margin_on", ["all", "winners"])
+def test_the_margin_logits_are_those_of_the_loss(features, labels, name, margin_on):
+    criterion = create(name, 16, 7, m=3, lam=0.5, margin_on=margin_on)
+    expected = F.cross_entropy(criterion.margin_logits(features, labels), labels)
+    torch.testing.assert_close(criterion(features, labels), expected)
+
+
 def test_lsoftmax_at_m_1_is_softmax(features, labels):
     softmax, lsoftmax = create("softmax", 16, 7), create("lsoftmax", 16, 7, m=1)
     lsoftmax.load_state_dict(softmax.state_dict())
