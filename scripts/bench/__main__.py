@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 def items() -> dict[str, Callable[[float], Iterator[Row]]]:
     """By name; torch is imported here, after the options were checked."""
-    from scripts.bench import curves, faces_out, floors, head, runs, step, watch
+    from scripts.bench import breakdown, curves, faces_out, floors, head, runs, step, watch
 
     return {
         "head": head.time_of_head,
@@ -28,6 +28,7 @@ def items() -> dict[str, Callable[[float], Iterator[Row]]]:
         "blocks": head.many_classes,
         "head_in_step": step.head_in_step,
         "data_path": step.data_path,
+        "breakdown": breakdown.breakdown,
         "trainer_settings": runs.trainer_settings,
         "floors": floors.floors,
         "end_to_end": runs.end_to_end,
