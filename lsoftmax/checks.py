@@ -87,8 +87,8 @@ def check_lam(lam: float | Tensor) -> None:
     if isinstance(lam, Tensor):
         if lam.ndim != 0:
             raise ValueError(f"lam must be a number or a 0-dim tensor, got shape {tuple(lam.shape)}")
-        if _can_be_read(lam) and not lam.item() >= 0:
-            raise ValueError(f"lam must be >= 0 (inf means no margin), got {lam.item()!r}")
+        if _can_be_read(lam) and not (value := lam.item()) >= 0:
+            raise ValueError(f"lam must be >= 0 (inf means no margin), got {value!r}")
     elif isinstance(lam, bool) or not isinstance(lam, int | float) or not lam >= 0:  # the last also for nan
         raise ValueError(f"lam must be a number >= 0 (inf means no margin), got {lam!r}")
 

@@ -56,6 +56,7 @@ def lsoftmax_logits(
         labels: (N,), int64, in 0..C-1.
         m: the margin, an int >= 1; m = 1 is the plain linear layer to the last bit.
         lam: lambda >= 0, a number or a 0-dim tensor (which does not recompile under torch.compile); inf is plain.
+            It takes no gradient.
         gradient: "exact"; "norms_live" takes psi - cos as a constant, so that only its norms carry gradient;
             "detached" takes the whole correction as a constant. The values are the same in all three.
         margin_on: "all" rows, as in the paper; "winners": those alone whose target logit beats every other without a
@@ -65,8 +66,8 @@ def lsoftmax_logits(
         (N, C) logits, in the dtype that `F.linear` would return.
 
     Raises:
-        ValueError, TypeError: before any arithmetic, naming the argument. Labels out of range raise ValueError on the
-            CPU; on an accelerator they are not checked, since that would force a synchronisation.
+        ValueError, TypeError: before any arithmetic, naming the argument. Labels and a lambda tensor out of range raise
+            ValueError on the CPU; on an accelerator they are not checked, since that would force a synchronisation.
     """
     check_arguments(features, weight, labels, m, lam, gradient, margin_on)
     if m == 1:

@@ -7,8 +7,11 @@ from scripts.bench.measure import DEVICE, synchronize
 from scripts.bench.runs import trainer_of
 
 STEPS = 10
-# The first kind whose words stand in an operator's name has its time; what the compiler made calls the rest itself.
-KINDS = {"convolutions": ("conv",), "the compiler's kernels": ("compiledfxgraph", "triton"), "matrix products": ("mm",)}
+KINDS = {  # an operator is of the first kind that has a word of its name
+    "convolutions": ("conv", "implicit_gemm", "fprop", "dgrad", "wgrad"),
+    "the compiler's kernels": ("compiledfxgraph", "triton"),
+    "matrix products": ("mm",),
+}
 OTHER = "the rest"
 
 
