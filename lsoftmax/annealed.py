@@ -33,7 +33,9 @@ class AnnealedMargin(nn.Module):
 
     def _margin(self) -> dict[str, Any]:
         """As the functions take it."""
-        return {"m": self.m, "lam": self._held()[0], "gradient": self.gradient, "margin_on": self.margin_on}
+        # torch 2.11's compiler calls a property's setter after the graph: within it the property alone knows the value.
+        lam = self.lam if torch.compiler.is_compiling() else self._held()[0]
+        return {"m": self.m, "lam": lam, "gradient": self.gradient, "margin_on": self.margin_on}
 
     @property
     def m(self) -> int:
