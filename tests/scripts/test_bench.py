@@ -1,9 +1,9 @@
-"""What a benchmark can tell beside times: that the fast trainer learns as the default one does."""
+"""What a benchmark can tell beside times: that the fast trainer learns as the default one does; and its kinds."""
 
 import pytest
 import torch
 
-from scripts.bench import curves
+from scripts.bench import breakdown, curves
 
 
 def test_distance_is_the_largest_relative_difference_of_the_smoothed_curves():
@@ -11,6 +11,20 @@ def test_distance_is_the_largest_relative_difference_of_the_smoothed_curves():
     raised = [3.0 if step >= curves.STEPS - curves.WINDOW else 2.0 for step in range(curves.STEPS)]
     assert curves.distance(flat, flat) == 0
     assert curves.distance(raised, flat) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("operator", "kind"),
+    [
+        ("aten::convolution_backward", "convolutions"),
+        ("sm90_xmma_fprop_implicit_gemm_bf16", "convolutions"),
+        ("## Call CompiledFxGraph fqmgjqu2fu6t", "the compiler's kernels"),
+        ("aten::addmm", "matrix products"),
+        ("Optimizer.step#SGD.step", "the rest"),
+    ],
+)
+def test_an_operators_time_is_of_its_kind(operator, kind):
+    assert breakdown._kind(operator) == kind
 
 
 @pytest.mark.slow
