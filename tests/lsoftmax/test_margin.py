@@ -243,6 +243,12 @@ def test_a_half_precision_argument_is_computed_in_float32(function, low, high, d
 
 
 @pytest.mark.parametrize("function", [psi, psi_of_cosine])
+def test_whole_numbers_raise_and_are_not_rounded(function):
+    with pytest.raises(TypeError, match="must have a floating dtype, got torch.int64"):
+        function(torch.tensor([0, 1]), 4)
+
+
+@pytest.mark.parametrize("function", [psi, psi_of_cosine])
 @pytest.mark.parametrize("m", [0, -1, 2.0, True, "4", None, 2.5])
 def test_a_margin_that_is_no_positive_int_raises(function, m):
     with pytest.raises(ValueError, match=r"m must be an integer >= 1, got " + repr(m).replace(".", r"\.")):
