@@ -25,8 +25,8 @@ class AnnealedMargin(nn.Module):
         """For `__init__`. ValueError if a value is out of range."""
         check_gradient(gradient)
         check_choice("margin_on", margin_on, MARGIN_ON)
-        self.register_buffer("_lam", torch.empty(0), persistent=False)
-        self._lam = self._new_lam(0.0)
+        place = next(self.parameters()).device
+        self.register_buffer("_lam", torch.zeros(1, dtype=_dtype(place), device=place), persistent=False)
         self.gradient, self.margin_on = gradient, margin_on
         self.m = m
         self.lam = lam

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from scripts.bench.measure import DEVICE, synchronize
-from scripts.bench.runs import trainer_of
+from scripts.bench.runs import FAST, trainer_of
 
 STEPS = 10
 KINDS = {  # an operator is of the first kind that has a word of its name
@@ -20,8 +20,7 @@ def breakdown(seconds: float) -> Iterator[dict[str, Any]]:
     from torch.profiler import ProfilerActivity, profile
 
     for width in (0.25, 1.0):
-        options = ["dataset=cifar10", "data_download=false", "schedule.batch_size=128", "trainer=fast", "loss.m=4"]
-        trainer = trainer_of([*options, f"model.width={width}"])
+        trainer = trainer_of(["dataset=cifar10", "data_download=false", f"model.width={width}", *FAST])
         for _ in range(3):
             trainer._step()
         synchronize()

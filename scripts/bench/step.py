@@ -27,7 +27,7 @@ BATCH = 256
 
 def head_in_step(seconds: float) -> Iterator[dict[str, Any]]:
     """A whole CIFAR10 training step, softmax against L-Softmax, full width."""
-    steps = {name: _training_step(name, BATCH, 1.0) for name in ("softmax", "lsoftmax")}
+    steps = {name: _training_step(name) for name in ("softmax", "lsoftmax")}
     median = interleaved(steps, seconds)
     yield {
         "step": f"cifar10, batch {BATCH}",
@@ -116,13 +116,13 @@ def _network(loss: str, width: float) -> tuple[models.Backbone, losses.Criterion
     return network.to(DEVICE), losses.create(loss, network.feature_size, 10, **options).to(DEVICE)
 
 
-def _training_step(loss: str, batch: int, width: float) -> Callable[[], Tensor]:
-    """Forward, backward and update on a fixed batch."""
-    network, criterion = _network(loss, width)
+def _training_step(loss: str) -> Callable[[], Tensor]:
+    """Forward, backward and update at full width on a fixed batch."""
+    network, criterion = _network(loss, 1.0)
     parameters = [*network.parameters(), *criterion.parameters()]
     optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9, fused=True)
-    images = torch.randn(batch, 3, 32, 32, device=DEVICE)
-    labels = torch.randint(0, 10, (batch,), device=DEVICE)
+    images = torch.randn(BATCH, 3, 32, 32, device=DEVICE)
+    labels = torch.randint(0, 10, (BATCH,), device=DEVICE)
 
     def step() -> Tensor:
         optimizer.zero_grad()
