@@ -137,3 +137,21 @@ def _reference(
     grad_weight = others.T @ x / len(x)
     np.add.at(grad_weight, y, on_target * target_w / len(x))
     return Reference(logits, total - shifted[rows, y], grad_features, grad_weight, target_x, target_w)
+
+
+@pytest.fixture
+def head() -> Any:
+    """The layer that the tests of heads and of what holds lambda share, and a batch for it."""
+    from lsoftmax import LSoftmaxLinear  # here: the reference above has nothing of the library
+
+    return LSoftmaxLinear(5, 4, m=3, lam=0.3)
+
+
+@pytest.fixture
+def features() -> torch.Tensor:
+    return torch.randn(6, 5)
+
+
+@pytest.fixture
+def labels() -> torch.Tensor:
+    return torch.randint(4, (6,))
