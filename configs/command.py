@@ -1,5 +1,6 @@
 """The command line of train.py: Hydra's, with errors in one line, exit codes that mean something, patient sweeps."""
 
+import argparse
 import os
 import signal
 import sys
@@ -44,7 +45,8 @@ def run_command(job: Job) -> int:
         Path.cwd()
     except FileNotFoundError:
         return _fail(ConfigError("the working folder is gone; change to one that exists")).code
-    asked = get_args_parser().parse_args()
+    with _unread_helps():
+        asked = get_args_parser().parse_args()
     if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:
         return _show()
     if asked.config_name or asked.config_path or asked.config_dir:
@@ -64,6 +66,16 @@ def say(text: str) -> None:
         print(text, flush=True)
     except OSError:
         silence("stdout")
+
+
+@contextmanager
+def _unread_helps() -> Iterator[None]:
+    """Around Hydra's parser: Python 3.14's argparse reads each help as it is added, and one of Hydra's is no text."""
+    argparse.ArgumentParser._check_help = lambda self, action: None  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del argparse.ArgumentParser._check_help  # type: ignore[attr-defined]  # the base class's is there again
 
 
 @contextmanager
@@ -93,7 +105,10 @@ def _show() -> int:
     register()
     sys.argv[1:] = map(arguments.quoted, sys.argv[1:])
     try:
-        hydra.main(config_path=str(ROOT / "configs"), config_name="config", version_base="1.3")(lambda config: None)()
+        with _unread_helps():
+            hydra.main(config_path=str(ROOT / "configs"), config_name="config", version_base="1.3")(
+                lambda config: None
+            )()
         sys.stdout.flush()  # here, not when Python ends: then nobody could answer for what cannot be written
     except OSError as error:
         said = refused(error)
