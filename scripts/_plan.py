@@ -47,8 +47,8 @@ def read_study(name: str) -> dict[str, Any]:
     if "over" in study:
         study["rows"] = list(_spread(study))
     if "parts" in study:
-        if {"over", "traces"} & study.keys() or len(study["columns"]) != 1:
-            raise ConfigError(f"study={name}: parts go with one column, and neither with over nor with traces")
+        if "over" in study or len(study["columns"]) != 1:
+            raise ConfigError(f"study={name}: parts go with one column, and not with over")
         [column] = study["columns"]
         [(setting, parts)] = study["parts"].items()
         then = {part: [*column.get("then", []), f"{setting}={part}"] for part in parts}

@@ -2,10 +2,12 @@
 
     python scripts/plot_run.py RUN [RUN ...] [out=curves.png]
 
-RUN is a run folder, finished or not. Drawn from its metrics.jsonl: loss, train and test error, lambda and the learning
-rate, the target angle (median, 5 to 95 % of the samples), norms of features and class weights, the gradient's norm. A
-vertical line stands where a run diverged (died, or went back to a higher lambda). Runs are judged beside softmax's of
-the same data, network and schedule, where it is among them. Written as PNG and as SVG.
+RUN is a run folder, finished or not. Drawn from its metrics.jsonl: loss, train and held-out error (of validation images
+where the run has them, else of test images), lambda, the learning rate, the target angle (median, 5 to 95 % of the
+samples), the shares of samples that win, that win with the margin on, and whose psi is above 0, norms of features
+(least to greatest too) and class weights, the gradient's norm. A vertical line stands where a run diverged (died, or
+went back to a higher lambda). Runs are judged beside softmax's of the same data, network and schedule, where it is
+among them. Written as PNG and as SVG.
 """
 
 import _root  # noqa: F401
@@ -25,6 +27,8 @@ from configs.settings import ROOT
 from scripts import _cli
 from scripts._records import verdict
 
+LONG = 60  # characters: a label that fills half of the page
+
 
 @dataclass(frozen=True)
 class Run:
@@ -40,6 +44,11 @@ class Run:
         """Steps and values, where there is one; nan for what is not finite, which is not drawn."""
         points = [(line["step"], float(line[key])) for line in self.lines if line.get(key) is not None]
         return [step for step, _ in points], [value if math.isfinite(value) else math.nan for _, value in points]
+
+    def held_out(self) -> tuple[list[int], list[float]]:
+        """The error of validation images, of a run that has them, else of test images."""
+        validation = self.curve("val_error")
+        return validation if validation[0] else self.curve("test_error")
 
 
 def plot_run(arguments: list[str]) -> None:
@@ -105,12 +114,19 @@ def _line(text: str) -> dict[str, Any] | None:
 
 
 def _labels(folders: list[Path]) -> list[str]:
-    """Paths without the folders that all have in common."""
+    """Paths without the folders and options that all have in common."""
     paths = [folder.resolve() for folder in folders]
     common = Path(os.path.commonpath([path.parent for path in paths]))
     if len(paths) == 1:
         common = common.parent  # seed=0 alone would say little
-    return [str(path.relative_to(common)) for path in paths]
+    options = [str(path.relative_to(common)).split(",") for path in paths]
+    shared = set(options[0]).intersection(*options[1:]) if len(paths) > 1 else set()
+    return [",".join([option for option in of if option not in shared] or of) for of in options]
+
+
+def _band(axes: Any, run: Run, low: str, high: str, color: str) -> None:
+    (steps, lowest), (_, highest) = run.curve(low), run.curve(high)
+    axes.fill_between(steps, lowest, highest, color=color, alpha=0.15, linewidth=0)
 
 
 def _draw(files: list[Path], runs: list[Run], labels: list[str]) -> None:
@@ -120,20 +136,22 @@ def _draw(files: list[Path], runs: list[Run], labels: list[str]) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "lsoftmax"  # equal curves, equal files
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(3, 2, sharex=True, figsize=(11, 9.5), layout="constrained")
-    (loss, error), (lam, angle), (norm, gradient) = panels
-    rate = lam.twinx()
+    figure, panels = pyplot.subplots(4, 2, sharex=True, figsize=(11, 12), layout="constrained")
+    (loss, error), (lam, rate), (angle, share), (norm, gradient) = panels
     for number, (run, label) in enumerate(zip(runs, labels, strict=True)):
         color = f"C{number % 10}"
         name = label if run.status == "finished" else f"{label} ({run.status})"
         loss.plot(*run.curve("loss"), color=color, label=name)
         error.plot(*run.curve("train_error"), color=color, alpha=0.5, linewidth=0.9)
-        error.plot(*run.curve("test_error"), color=color, marker=".")
+        error.plot(*run.held_out(), color=color, marker=".")
         lam.plot(*run.curve("lam"), color=color)
-        rate.plot(*run.curve("lr"), color=color, linestyle=":", drawstyle="steps-post")
-        low, high = run.curve("target_angle_q05"), run.curve("target_angle_q95")
-        angle.fill_between(low[0], low[1], high[1], color=color, alpha=0.15, linewidth=0)
+        rate.plot(*run.curve("lr"), color=color, drawstyle="steps-post")
+        _band(angle, run, "target_angle_q05", "target_angle_q95", color)
         angle.plot(*run.curve("target_angle_q50"), color=color)
+        for key, style in (("wins", "-"), ("wins_with_margin", "--"), ("positive_psi", ":")):
+            steps, shares = run.curve(key)
+            share.plot(steps, [100 * value for value in shares], color=color, linestyle=style)
+        _band(norm, run, "feature_norm_min", "feature_norm_max", color)
         norm.plot(*run.curve("feature_norm"), color=color)
         norm.plot(*run.curve("weight_norm"), color=color, linestyle="--")
         gradient.plot(*run.curve("gradient_norm"), color=color)
@@ -141,17 +159,19 @@ def _draw(files: list[Path], runs: list[Run], labels: list[str]) -> None:
             for step in run.diverged:
                 axes.axvline(step, color=color, linestyle="-.", linewidth=1)
     loss.set(yscale="log", title="loss of the batch")
-    error.set(title="error in %: train (thin), test (dots)", ylim=(0, None))
+    error.set(title="error in %: train (thin), held out (dots)", ylim=(0, None))
     # Lambda may end at 0, which a logarithm cannot show: linear below a thousandth.
     lam.set_yscale("symlog", linthresh=1e-3)
-    lam.set(title="lambda (left), learning rate (dotted, right)", ylim=(0, None))
-    rate.set(yscale="log")
+    lam.set(title="lambda", ylim=(0, None))
+    rate.set(yscale="log", title="learning rate")
     angle.set(title="target angle in degrees: median, 5 to 95 %", ylim=(0, None))
-    norm.set(yscale="log", title="mean norm: features, class weights (dashed)", xlabel="step")
+    share.set(title="% that win, with the margin (dashed); psi > 0 (dotted)", ylim=(0, 102))
+    norm.set(yscale="log", title="norms: mean, least to greatest of x; mean of w (dashed)", xlabel="step")
     gradient.set(yscale="log", title="norm of the gradient", xlabel="step")
     for axes in panels.flat:
         axes.grid(color="0.9")
-    figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=1 if len(runs) < 4 else 2)
+    columns = 2 if len(runs) > 3 and max(map(len, labels)) < LONG else 1
+    figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     try:
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ from math import inf, nan
 from statistics import mean, median, stdev
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scripts._metric import METRICS
@@ -19,6 +18,7 @@ Record = dict[str, Any]
 COLORS = ("0.25", "#d55e00", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#7f3b08", "#b2abd2")
 
 FAR = 1.5  # times the median of all means: worse errors are beyond the axis
+FEW = 5  # looks at a run: then they are marked
 DODGE = 1.02  # from one line to the next, lest bars at the same value of the setting hide each other
 
 
@@ -29,12 +29,13 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
         if any(found.values()):
             of = "first class of the part" if have_own_images(study) else "part of the training images"
             yield "by_part", draw_parts(found, study["baseline"], METRICS[study["metric"]].head, of)
+        every = {way: [run for place, runs in results.items() if place[0] == way for run in runs] for way in found}
+        if ways := _traced(study, every):
+            yield f"traces_{study['problem']}", draw_traces(ways, study["metric"])
         return
     for problem in [column["label"] for column in study["columns"]]:
         runs = {row["label"]: results.get((row["label"], problem, "best"), []) for row in study["rows"]}
-        # A record of the small tables may be older than the trace.
-        traced = {way: next((run for run in there if run.get("trace")), None) for way, there in runs.items()}
-        if ways := {way: run for way in study.get("traces", []) if (run := traced[way])}:
+        if ways := _traced(study, runs):
             yield f"traces_{problem}", draw_traces(ways, study["metric"])
         for metric in over_setting(study, results) if any(runs.values()) else ():
             lines: dict[str, dict[float, list[float]]] = {}
@@ -42,6 +43,12 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
                 lines.setdefault(row["line"], {})[row["at"]] = numbers(runs[row["label"]], metric)
             of = "" if metric is METRICS[study["metric"]] else "unseen_"
             yield f"over_{of}{problem}", draw_over(lines, study["over"], metric.axis or metric.head, metric.better)
+
+
+def _traced(study: dict[str, Any], runs: dict[str, list[Record]]) -> dict[str, list[Record]]:
+    """The ways to be traced, with their runs. A record of the small tables may be older than the trace."""
+    there = {way: [run for run in runs[way] if run.get("trace")] for way in study.get("traces", [])}
+    return {way: found for way, found in there.items() if found}
 
 
 def draw_parts(ways: dict[str, dict[str, float]], baseline: str, number: str, of: str) -> Figure:
@@ -64,21 +71,25 @@ def draw_parts(ways: dict[str, dict[str, float]], baseline: str, number: str, of
     return figure
 
 
-def draw_traces(ways: dict[str, Record], metric: str) -> Figure:
-    """One run of each way over its steps: errors, lambda, target angle, norms; the records' `trace`."""
+def draw_traces(ways: dict[str, list[Record]], metric: str) -> Figure:
+    """Each way over its steps, the mean of its runs: errors, lambda, target angle, norms; the records' `trace`."""
     figure, axes = style.panels(2, 2, style.PAGE, 4.6, sharex=True)
     (error, lam), (angle, norm) = axes
-    for color, (way, run) in zip(COLORS[: len(ways)], ways.items(), strict=True):
-        curve, trace = run["curve"], run["trace"]
-        steps = [line["step"] for line in trace]
-        error.plot(steps, [line[metric] for line in trace], color=color, label=way)
+    for color, (way, runs) in zip(COLORS[: len(ways)], ways.items(), strict=True):
+        traces = [run["trace"] for run in runs]
+        training = [[{"step": step, "error": train} for step, train, _ in run["curve"]] for run in runs]
+        dots = "." if len(traces[0]) <= FEW else None
         error.plot(
-            [point[0] for point in curve], [point[1] for point in curve], color=color, dashes=(1, 1), linewidth=0.9
+            *_mean(traces, metric),
+            color=color,
+            marker=dots,
+            label=way if len(runs) == 1 else f"{way}, mean of {len(runs)}",
         )
-        _plot(lam, steps, [line.get("lam") for line in trace], color)
-        _plot(angle, steps, [line.get("target_angle_q50") for line in trace], color)
-        _plot(norm, steps, [line.get("feature_norm") for line in trace], color)
-        _plot(norm, steps, [line.get("weight_norm") for line in trace], color, dashes=(3, 1.5))
+        error.plot(*_mean(training, "error"), color=color, dashes=(1, 1), linewidth=0.9)
+        lam.plot(*_mean(traces, "lam"), color=color, marker=dots)
+        angle.plot(*_mean(traces, "target_angle_q50"), color=color, marker=dots)
+        norm.plot(*_mean(traces, "feature_norm"), color=color, marker=dots)
+        norm.plot(*_mean(traces, "weight_norm"), color=color, marker=dots, dashes=(3, 1.5))
     error.set(
         ylabel="classification error (%)", title=f"{METRICS[metric].head}, and training error (dotted)", ylim=(0, None)
     )
@@ -93,9 +104,14 @@ def draw_traces(ways: dict[str, Record], metric: str) -> Figure:
     return figure
 
 
-def _plot(axes: Axes, steps: Sequence[int], values: Sequence[float | None], color: str, **look: Any) -> None:
-    there = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
-    axes.plot([step for step, _ in there], [value for _, value in there], color=color, **look)
+def _mean(traces: Sequence[Sequence[Record]], key: str) -> tuple[list[int], list[float]]:
+    """Steps and the runs' means, of the steps at which every run has a number."""
+    values: dict[int, list[float]] = {}
+    for line in (line for trace in traces for line in trace):
+        if line.get(key) is not None:
+            values.setdefault(line["step"], []).append(line[key])
+    means = {step: mean(found) for step, found in sorted(values.items()) if len(found) == len(traces)}
+    return list(means), list(means.values())
 
 
 def draw_over(lines: dict[str, dict[float, list[float]]], setting: str, number: str, better: str = "lower") -> Figure:

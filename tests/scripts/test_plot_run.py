@@ -18,7 +18,8 @@ def made(tmp_path):
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
         keys = ("loss", "train_error", "lam", "lr", "target_angle_q05", "target_angle_q50", "target_angle_q95")
-        keys += ("feature_norm", "weight_norm", "gradient_norm")
+        keys += ("feature_norm", "feature_norm_min", "feature_norm_max", "weight_norm", "gradient_norm")
+        keys += ("wins", "wins_with_margin", "positive_psi")
         texts = [json.dumps(dict.fromkeys(keys, 1.0 / step) | values | {"step": step}) for step in range(1, lines + 1)]
         (folder / "metrics.jsonl").write_text("".join(text + "\n" for text in texts))
         if result is not None:
@@ -45,6 +46,17 @@ def drawn(script, tmp_path):
         return said.out
 
     return draw
+
+
+def test_a_run_that_has_validation_images_is_drawn_by_them(made):
+    assert module._read(made("a/seed=0", test_error=30.0, val_error=20.0)).held_out()[1] == [20.0] * 12
+    assert module._read(made("b/seed=0", test_error=30.0)).held_out()[1] == [30.0] * 12
+
+
+def test_labels_are_what_runs_do_not_share(tmp_path):
+    names = ["a=1,m=2,w=3/seed=0", "a=1,m=4,w=3/seed=0", "a=1,w=3/seed=1"]
+    assert module._labels([tmp_path / name for name in names]) == ["m=2,w=3/seed=0", "m=4,w=3/seed=0", "w=3/seed=1"]
+    assert module._labels([tmp_path / "a/seed=0", tmp_path / "a/seed=0"]) == ["seed=0", "seed=0"]
 
 
 def test_it_draws_a_real_run(drawn, finished):

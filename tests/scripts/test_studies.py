@@ -185,6 +185,22 @@ def test_the_traces_of_a_problem_that_was_run_are_drawn(drawn, results):
     assert files.keys() == {"ways_traces_digits"} and files["ways_traces_digits"].with_suffix(".svg").exists()
 
 
+def test_a_trace_is_the_mean_of_the_runs_where_all_have_a_number():
+    pytest.importorskip("matplotlib")
+    from scripts.figures.study import draw_traces
+
+    def run(*errors):
+        lines = [{"step": 10 * k, "val_error": error} for k, error in enumerate(errors, start=1)]
+        return {"trace": lines, "curve": [[10 * k, error / 2, None] for k, error in enumerate(errors, start=1)]}
+
+    alone, both = run(60.0, 30.0), [run(50.0, 40.0, 30.0), run(30.0, 20.0)]
+    error = draw_traces({"softmax": [alone], "margin": both}, "val_error").axes[0]
+    drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in error.get_lines()}
+    assert drawn["softmax"] == ([10, 20], [60.0, 30.0])
+    assert drawn["margin, mean of 2"] == ([10, 20], [40.0, 30.0])
+    assert ([10, 20], [20.0, 15.0]) in drawn.values()  # the training error
+
+
 def test_runs_from_before_there_was_a_trace_are_not_drawn(drawn, results):
     for runs in results.values():
         for run in runs:

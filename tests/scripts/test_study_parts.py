@@ -100,9 +100,26 @@ def test_validation_errors_of_parts_are_compared_where_both_have_them(of_parts):
     assert "| margin | 2 finished | 19.00 ± 8.49 (2) | -7.00 |" in text
 
 
+def test_the_traces_of_parts_are_those_of_all_parts(of_parts, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from scripts import _figures
+    from scripts.figures import study as figures
+
+    seen, draw = [], figures.draw_traces
+    monkeypatch.setattr(figures, "draw_traces", lambda *given: (seen.append(given), draw(*given))[1])
+    for runs in of_parts.values():
+        for run in runs:
+            run["trace"], run["curve"] = [{"step": 9, "test_error": 40.0, "feature_norm": 4.0}], [[9, 50.0, 40.0]]
+    study = {**PARTS, "traces": ["softmax", "margin", "absent"]}
+    files = [path.stem for path in _figures.write_study("halves", tmp_path, study, of_parts)]
+    assert files == ["halves_by_part", "halves_traces_digits"]
+    ((ways, metric),) = seen
+    assert ({way: len(runs) for way, runs in ways.items()}, metric) == ({"softmax": 3, "margin": 2}, "test_error")
+
+
 def test_parts_go_with_one_column(monkeypatch):
     study = read_study("parts")
-    for more in ({"columns": study["columns"][:2]}, {"over": "x", "rows": [], "values": []}, {"traces": []}):
+    for more in ({"columns": study["columns"][:2]}, {"over": "x", "rows": [], "values": []}):
         monkeypatch.setattr(
             "scripts._plan._read", lambda *of, more=more: {**study, "columns": study["columns"][:1], **more}
         )
