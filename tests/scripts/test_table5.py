@@ -70,14 +70,14 @@ def test_the_papers_rate_is_a_tenth_twice_where_the_held_out_error_stops_falling
 
 @pytest.mark.parametrize("row", LOSSES)
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_the_small_form_is_view_1(planned, row, recipe):
-    asked = ["experiment=lfw_view1", *LOSSES[row], MARGIN_ON[recipe]]
+def test_the_small_form_is_view_1_with_the_decay_it_was_run_with(planned, row, recipe):
+    asked = ["experiment=lfw_view1", "schedule.weight_decay=0.005", *LOSSES[row], MARGIN_ON[recipe]]
     assert identity(planned["small", row, recipe]) == identity(compose(asked))
 
 
 def test_what_a_profile_replaces_is_not_in_the_command():
     [cell] = [c for c in cells(read_table("5"), read_profile("small"), 1, ("best",)) if c.row == "L-Softmax (m=2)"]
-    view_1 = ["experiment=lfw_view1", "schedule=lfw_dev", "dataset.validation=0"]
+    view_1 = ["experiment=lfw_view1", "schedule=lfw_dev", "schedule.weight_decay=0.005", "dataset.validation=0"]
     assert sorted(cell.overrides) == sorted([*view_1, "loss.m=2", "seed=0"])
 
 
