@@ -96,7 +96,10 @@ class DeviceLoader(Loader):
         return self._images.index_select(0, indices), self._labels.index_select(0, indices)
 
     def _order(self, epoch: int) -> Tensor:
-        return super()._order(epoch).to(self._device)
+        order = super()._order(epoch)
+        if self._device.type != "cuda":
+            return order.to(self._device)
+        return order.pin_memory().to(self._device, non_blocking=True)  # else the host would wait for the step under way
 
 
 def in_order(

@@ -1,5 +1,6 @@
 """Lambda of each step: a function of the step, or a controller that looks at the run."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,8 @@ class Annealing:
         if self._criterion is not None and isinstance(lam, AdaptiveLambda):
             self.controller = lam.to(criterion.weight.device)
         self._update = torch.compile(self._updated) if compile else self._updated
+        if compile:  # the compiler advises TF32 for its float32 product, where the margin needs every digit
+            warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
 
     def set(self, step: int, floor: float) -> None:
         """Before the forward pass of `step`; lambda is never below `floor`."""

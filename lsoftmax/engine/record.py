@@ -77,7 +77,7 @@ def _record(
             "python": platform.python_version(),
             "torch": torch.__version__,
             "lsoftmax": lsoftmax.__version__,
-            "git": _git_commit(),
+            "git": git_commit(),
         },
         "config_sha256": identity_sha256(identity),
     }
@@ -93,7 +93,7 @@ def _short(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """The commit this code stands at, marked where files were changed, outputs apart; None outside a checkout."""
     here = Path(__file__).parent
     try:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from configs.settings import ROOT
+from scripts.bench.measure import same_threads
 from scripts.bench.runs import trainer_of
 
 STEPS, WINDOW = 300, 50
@@ -53,7 +54,7 @@ def final_error(seconds: float) -> Iterator[dict[str, Any]]:
 def _test_error(overrides: list[str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "train.py", *overrides, f"run_dir={folder}/run"]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, env=same_threads())
         return float(json.loads((Path(folder) / "run" / "result.json").read_text())["test_error"])
 
 

@@ -14,6 +14,7 @@ from lsoftmax.losses.lsoftmax import CLASS_BLOCK
 from scripts.bench.measure import DEVICE, interleaved, peak_bytes
 
 BATCH, M, LAM = 256, 4, 5.0
+LEAST_OF_MANY = 100_000  # classes
 SIZES = ((10, 256, 2.5), (100, 512, 1.6), (10_575, 512, 1.03), (85_742, 512, 1.03))  # classes, features, target
 
 
@@ -44,7 +45,7 @@ def memory_of_head(seconds: float) -> Iterator[dict[str, Any]]:
 
 def many_classes(seconds: float) -> Iterator[dict[str, Any]]:
     """The walk over blocks of classes: memory beyond features, weight and its gradient, and time."""
-    for classes, size in ((100_000, 512), (1_000_000, 512)):
+    for classes, size in ((LEAST_OF_MANY, 512), (1_000_000, 512)):
         features, weight, labels = _problem(classes, size)
         x, w = features.requires_grad_(), weight.requires_grad_()
         ours = partial(lsoftmax_cross_entropy, x, w, labels, m=M, lam=LAM, class_block=CLASS_BLOCK)
@@ -52,6 +53,9 @@ def many_classes(seconds: float) -> Iterator[dict[str, Any]]:
             "plain": _Step(lambda x=x, w=w, y=labels: F.cross_entropy(F.linear(x, w), y), x, w),  # type: ignore[misc]
             "blocks": _Step(ours, x, w),
         }
+        if classes == LEAST_OF_MANY:  # of more the definition would not fit
+            exact = _definition(x.detach().double(), w.detach().double(), labels, "all")
+            _check_against(exact, (works["blocks"](), x.grad, w.grad), f"blocks of {classes:,} classes")
         gradient = weight.numel() * weight.element_size()
         beyond = {name: peak_bytes(work, work.clear) - gradient for name, work in works.items()}
         median = interleaved(works, seconds, least=3)
@@ -118,15 +122,19 @@ def _heads(classes: int, size: int) -> dict[str, _Step]:
     }
     for name, (step, own_weight) in ours.items():
         definition = expected["winners" if name == "winners" else "all"]
-        for found, right in zip((step(), x.grad, own_weight.grad), definition, strict=True):
-            assert found is not None
-            error = float((found.double() - right).abs().max() / right.abs().max())
-            assert error < 1e-5, f"{name} at {classes} x {size} is off the definition by {error:.1e}"
+        _check_against(definition, (step(), x.grad, own_weight.grad), f"{name} at {classes} x {size}")
     return {
         "plain": _Step(lambda: F.cross_entropy(F.linear(x, w), labels), x, w),
         **{name: step for name, (step, _) in ours.items()},
         "pytorch-metric-learning": _Step(lambda: peer(x, labels), x, peer.W),
     }
+
+
+def _check_against(definition: tuple[Tensor, ...], found: tuple[Tensor | None, ...], name: str) -> None:
+    for value, right in zip(found, definition, strict=True):
+        assert value is not None
+        error = float((value.double() - right).abs().max() / right.abs().max())
+        assert error < 1e-5, f"{name} is off the definition by {error:.1e}"
 
 
 def _definition(features: Tensor, weight: Tensor, labels: Tensor, margin_on: str) -> tuple[Tensor, ...]:

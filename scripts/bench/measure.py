@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from lsoftmax.engine.device import describe
+from lsoftmax.engine.record import git_commit
 
 Work = Callable[[], Any]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -36,6 +37,11 @@ def interleaved(works: Mapping[str, Work], seconds: float, least: int = 5) -> di
 def synchronize() -> None:
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()
+
+
+def same_threads() -> dict[str, str]:
+    """The environment of a process that is to take as many threads as this one."""
+    return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
 def peak_bytes(work: Work, clear: Work) -> int:
@@ -75,5 +81,6 @@ def origin(command: str) -> dict[str, Any]:
         "gpu": describe(DEVICE) if DEVICE.type == "cuda" else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "code": git_commit(),
         "platform": sys.platform,
     }

@@ -19,7 +19,7 @@ from configs.settings import ROOT, compose
 from data import Splits, in_order, training_mean
 from lsoftmax import losses
 from lsoftmax.engine.evaluation import evaluate
-from scripts.bench.measure import DEVICE, interleaved
+from scripts.bench.measure import DEVICE, interleaved, same_threads
 from scripts.bench.runs import trainer_of
 
 BATCH = 256
@@ -93,7 +93,11 @@ def start_up(seconds: float) -> Iterator[dict[str, Any]]:
             command = ["train.py", "dataset=mnist5k", "schedule.steps=1", "schedule.lr.milestones=[]"]
             before = time.perf_counter()
             subprocess.run(
-                [sys.executable, *command, f"run_dir={folder}/{turn}"], cwd=ROOT, check=True, capture_output=True
+                [sys.executable, *command, f"run_dir={folder}/{turn}"],
+                cwd=ROOT,
+                check=True,
+                capture_output=True,
+                env=same_threads(),
             )
             times.append(time.perf_counter() - before)
             inside.append(json.loads((Path(folder) / str(turn) / "result.json").read_text())["seconds"])

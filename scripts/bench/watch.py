@@ -38,8 +38,9 @@ def watch(seconds: float) -> Iterator[dict[str, Any]]:
 def _parts(trainer: Trainer) -> dict[str, Callable[[], Any]]:
     images, labels = trainer.loader.batch(0)
     trainer._step()  # compiles, and leaves gradients
-    features = trainer._forward(images.contiguous(memory_format=torch.channels_last)).detach()
-    loss = trainer.criterion(features, labels).detach()
+    with torch.autocast(trainer.device.type, dtype=torch.bfloat16):
+        features = trainer._forward(images.contiguous(memory_format=torch.channels_last)).detach()
+        loss = trainer.criterion(features, labels).detach()
 
     def instruments() -> list[float]:
         values: list[float] = torch.stack(list(trainer.criterion.statistics(features, labels).values())).tolist()

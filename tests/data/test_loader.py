@@ -134,10 +134,10 @@ def test_the_set_stays_bytes() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_step_on_a_gpu_never_waits() -> None:
     source = loader(50, 4, augment="crop_mirror", scale=2.0, device="cuda")
-    source.batch(0)  # the order of the epoch is moved once
+    source.batch(0)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for step in range(1, 12):
+        for step in range(1, 40):  # three epochs
             source.batch(step)
     finally:
         torch.cuda.set_sync_debug_mode("default")

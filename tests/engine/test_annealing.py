@@ -246,3 +246,14 @@ def test_a_killed_run_returns_to_the_same_bits(tools, tmp_path, moment):
         tools.go(raising(tools, tmp_path / "killed"), tools.StopAt(moment, tools.Killed()))
     trainer = go_on(tools, tmp_path / "killed", loss=tools.fragile(LIMIT), on_divergence="raise_lambda")
     tools.check_same(tools.outcome(trainer), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_killed_compiled_run_goes_on_to_the_same_bits(tools, tmp_path, precision):
+    options = {"compile": True, "precision": precision}
+    whole = tools.outcome(tools.go(adaptive(tools, tmp_path / "whole", **options)))
+    with pytest.raises(tools.Killed):
+        tools.go(adaptive(tools, tmp_path / "killed", **options), tools.StopAt(7, tools.Killed()))
+    tools.check_same(tools.outcome(go_on(tools, tmp_path / "killed", **options)), whole)
