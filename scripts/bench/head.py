@@ -33,7 +33,7 @@ def time_of_head(seconds: float) -> Iterator[dict[str, Any]]:
 
 def memory_of_head(seconds: float) -> Iterator[dict[str, Any]]:
     """What forward and backward hold beyond features and weight, the gradients of both included."""
-    for classes, size, _ in SIZES[1:3]:
+    for classes, size, _ in SIZES:
         held = {name: peak_bytes(step, step.clear) for name, step in _heads(classes, size).items()}
         yield {
             "classes x features": f"{classes:,} x {size}",
