@@ -53,6 +53,7 @@ def bench(arguments: list[str]) -> None:
 
     from lsoftmax.engine.device import set_determinism
     from lsoftmax.engine.files import write_json
+    from lsoftmax.errors import UserError
     from scripts.bench.measure import origin
 
     known = items()
@@ -63,15 +64,23 @@ def bench(arguments: list[str]) -> None:
     torch.set_num_threads(threads)
     folder = ROOT / "outputs" / "results" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
+    missing = []
     for name in names:
         set_determinism(False)  # whatever the item before has set
         about = origin(f"python -m scripts.bench item={name} threads={threads} seconds={seconds:g}")
         rows = []
         print(f"\n{name}: {(known[name].__doc__ or '').strip()}")
-        for row in known[name](seconds):
-            rows.append(row)
-            print("  " + "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+        try:
+            for row in known[name](seconds):
+                rows.append(row)
+                print("  " + "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+        except (ConfigError, UserError) as error:  # no data for it, no compiler: the others can do without
+            print(f"  not measured: {error}", flush=True)
+            missing.append(name)
+            continue
         write_json(folder / f"{name}.json", {**about, "rows": rows})
+    if missing:
+        raise ConfigError(f"not measured: {', '.join(missing)}")
 
 
 def _positive(own: dict[str, str], key: str, default: float) -> float:

@@ -99,8 +99,6 @@ class _Step:
 
 def _heads(classes: int, size: int) -> dict[str, _Step]:
     """The plain layer and its peers. Ours are held against the definition before anything is timed."""
-    from pytorch_metric_learning.losses import LargeMarginSoftmaxLoss
-
     features, weight, labels = _problem(classes, size)
     x, w = features.requires_grad_(), weight.requires_grad_()
     criterion = losses.create("lsoftmax", size, classes, m=M, lam=LAM).to(DEVICE)
@@ -109,10 +107,6 @@ def _heads(classes: int, size: int) -> dict[str, _Step]:
     criterion.weight.data.copy_(w.detach())
     winners.weight.data.copy_(w.detach())
     layer.weight.data.copy_(w.detach())
-    # Without lambda: another loss, the same work.
-    peer = LargeMarginSoftmaxLoss(classes, size, margin=M, scale=1.0).to(DEVICE)
-    peer.W.data.copy_(w.detach().T)
-
     exact = (features.detach().double(), weight.detach().double(), labels)
     expected = {margin_on: _definition(*exact, margin_on) for margin_on in ("all", "winners")}
     ours = {
@@ -126,8 +120,19 @@ def _heads(classes: int, size: int) -> dict[str, _Step]:
     return {
         "plain": _Step(lambda: F.cross_entropy(F.linear(x, w), labels), x, w),
         **{name: step for name, (step, _) in ours.items()},
-        "pytorch-metric-learning": _Step(lambda: peer(x, labels), x, peer.W),
+        **_peer(x, w.detach(), labels),
     }
+
+
+def _peer(x: Tensor, weight: Tensor, labels: Tensor) -> dict[str, _Step]:
+    """pytorch-metric-learning's loss, where it is installed. Without lambda: another loss, the same work."""
+    try:
+        from pytorch_metric_learning.losses import LargeMarginSoftmaxLoss
+    except ImportError:
+        return {}
+    loss = LargeMarginSoftmaxLoss(*weight.shape, margin=M, scale=1.0).to(DEVICE)
+    loss.W.data.copy_(weight.T)
+    return {"pytorch-metric-learning": _Step(lambda: loss(x, labels), x, loss.W)}
 
 
 def _check_against(definition: tuple[Tensor, ...], found: tuple[Tensor | None, ...], name: str) -> None:

@@ -1,8 +1,11 @@
 """What a benchmark can tell beside times: that the fast trainer learns as the default one does; and its kinds."""
 
+import json
+
 import pytest
 import torch
 
+from configs.errors import ConfigError
 from scripts.bench import breakdown, curves
 
 
@@ -19,6 +22,7 @@ def test_distance_is_the_largest_relative_difference_of_the_smoothed_curves():
         ("aten::convolution_backward", "convolutions"),
         ("sm90_xmma_fprop_implicit_gemm_bf16", "convolutions"),
         ("## Call CompiledFxGraph fqmgjqu2fu6t", "the compiler's kernels"),
+        ("triton_poi_fused_convolution_3", "the compiler's kernels"),
         ("aten::addmm", "matrix products"),
         ("Optimizer.step#SGD.step", "the rest"),
     ],
@@ -35,3 +39,20 @@ def test_the_fast_trainer_learns_real_images_as_the_default_one_does():
     finally:
         torch.use_deterministic_algorithms(False)
     assert curves.distance(fast, fp32) <= curves.distance(noise, fp32)
+
+
+def test_an_item_that_cannot_be_measured_does_not_keep_the_others_from_it(monkeypatch, tmp_path):
+    from lsoftmax.errors import UserError
+    from scripts.bench import __main__ as bench
+
+    def missing(seconds):
+        raise UserError("there is no data")
+        yield {}
+
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    monkeypatch.setattr(bench, "items", lambda: {"a": missing, "b": lambda seconds: iter([{"ms": seconds}])})
+    with pytest.raises(ConfigError, match="^not measured: a$"):
+        bench.bench(["seconds=2"])
+    folder = tmp_path / "outputs" / "results" / "bench"
+    assert [file.name for file in folder.iterdir()] == ["b.json"]
+    assert json.loads((folder / "b.json").read_text())["rows"] == [{"ms": 2}]
