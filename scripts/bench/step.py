@@ -13,24 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import models
 from assemble import load_data
 from configs.settings import ROOT, compose
-from data import Splits, in_order, training_mean
-from lsoftmax import losses
-from lsoftmax.engine.evaluation import evaluate
+from data import Splits
+from lsoftmax.engine.signals import StopRequest
 from scripts.bench.measure import DEVICE, interleaved, same_threads
-from scripts.bench.runs import trainer_of
+from scripts.bench.runs import RUN, trainer_of
 
-BATCH = 256
+BATCH, EVALUATED = 256, 500  # images, the second configs/trainer/default.yaml's
 
 
 def head_in_step(seconds: float) -> Iterator[dict[str, Any]]:
-    """A whole CIFAR10 training step, softmax against L-Softmax, full width."""
-    steps = {name: _training_step(name) for name in ("softmax", "lsoftmax")}
-    median = interleaved(steps, seconds)
+    """A whole CIFAR10 step of the fastest trainer, softmax against L-Softmax as the data set's default has it."""
+    run = ["dataset=cifar10", "data_download=false", f"schedule.batch_size={BATCH}", "trainer=fast"]
+    losses = {"softmax": ["loss=softmax"], "lsoftmax": ["loss.m=4"]}
+    median = interleaved({name: trainer_of([*run, *loss])._step for name, loss in losses.items()}, seconds)
     yield {
-        "step": f"cifar10, batch {BATCH}",
+        "step": f"cifar10, batch {BATCH}, trainer=fast",
         "softmax s": round(median["softmax"], 4),
         "lsoftmax / softmax": round(median["lsoftmax"] / median["softmax"], 4),
         "target": 1.02,
@@ -60,24 +59,17 @@ def data_path(seconds: float) -> Iterator[dict[str, Any]]:
 
 
 def evaluation(seconds: float) -> Iterator[dict[str, Any]]:
-    """A full pass over 10,000 test images, beside the forward passes of the bare network on a fixed batch."""
-    splits = _cifar10()
-    mean = training_mean(splits.train.images, "image")
-    network, criterion = _network("lsoftmax", 0.25)
-    images = torch.randn(500, 3, 32, 32, device=DEVICE)
+    """A full pass over 10,000 test images, as a run makes it, beside the bare network's forward passes."""
+    trainer, stop = trainer_of(RUN), StopRequest()
+    images = torch.randn(EVALUATED, 3, 32, 32, device=DEVICE).contiguous(memory_format=torch.channels_last)
 
     def bare() -> None:
-        network.eval()
+        trainer.backbone.eval()
         with torch.no_grad():
-            for _ in range(len(splits.test) // 500):
-                network(images)
+            for _ in range(10_000 // EVALUATED):
+                trainer.backbone(images)
 
-    test = splits.test.to(DEVICE)
-
-    def whole() -> None:
-        evaluate(network, criterion, lambda: in_order(test, 500, mean=mean, device=DEVICE), lambda: None)
-
-    median = interleaved({"bare": bare, "whole": whole}, seconds, least=3)
+    median = interleaved({"bare": bare, "whole": lambda: trainer.evaluate("test", stop)}, seconds, least=3)
     yield {
         "network": "cifar10 x 0.25",
         "seconds": round(median["whole"], 3),
@@ -111,31 +103,6 @@ def start_up(seconds: float) -> Iterator[dict[str, Any]]:
 
 def _cifar10() -> Splits:
     return load_data(compose(["dataset=cifar10", "data_download=false"]))
-
-
-def _network(loss: str, width: float) -> tuple[models.Backbone, losses.Criterion]:
-    torch.manual_seed(0)
-    network = models.build("cifar10", (3, 32, 32), width=width)
-    options = {"m": 4, "lam": 5.0} if loss == "lsoftmax" else {}
-    return network.to(DEVICE), losses.create(loss, network.feature_size, 10, **options).to(DEVICE)
-
-
-def _training_step(loss: str) -> Callable[[], Tensor]:
-    """Forward, backward and update at full width on a fixed batch."""
-    network, criterion = _network(loss, 1.0)
-    parameters = [*network.parameters(), *criterion.parameters()]
-    optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.9, fused=True)
-    images = torch.randn(BATCH, 3, 32, 32, device=DEVICE)
-    labels = torch.randint(0, 10, (BATCH,), device=DEVICE)
-
-    def step() -> Tensor:
-        optimizer.zero_grad()
-        value: Tensor = criterion(network(images), labels)
-        value.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        return value.detach()
-
-    return step
 
 
 def _usual_loader(splits: Splits) -> Iterator[Any]:
