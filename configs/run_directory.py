@@ -19,9 +19,14 @@ def run_directory(settings: Settings, overrides: Sequence[str]) -> Path:
     """`run_dir` where it is given; else the same folder for the same options in any order."""
     if settings.run_dir is not None:
         return Path(settings.run_dir).expanduser()
+    return ROOT / default_directory(settings, overrides)
+
+
+def default_directory(settings: Settings, overrides: Sequence[str]) -> Path:
+    """The same without `run_dir`, from the project's folder on: equal on every machine."""
     asked = ",".join(sorted(item for item in overrides if not _LEFT_OUT.match(item))) or "default"
     name = re.sub(r"[^\w.=+,\[\]-]", "_", asked, flags=re.ASCII)
     if name != asked or len(name) > _LONGEST:  # what the name no longer says, the hash does
         name = f"{name[:_LONGEST]}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
     dataset: str = settings.dataset.name
-    return ROOT / "outputs" / "runs" / dataset / name / f"seed={settings.seed}"
+    return Path("outputs", "runs", dataset, name, f"seed={settings.seed}")

@@ -167,6 +167,8 @@ def identity(settings: Settings) -> dict[str, Any]:
             del group[name]
     for key in ("gradient", "margin_on"):  # they are in the loss
         del values["schedule"][key]
+    if (start := values["init_from"]) is not None and Path(start).is_relative_to(ROOT):  # wherever the project lies
+        values["init_from"] = Path(start).relative_to(ROOT).as_posix()
     return identity_of(values)
 
 

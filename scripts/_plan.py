@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from configs.errors import ConfigError
+from configs.run_directory import default_directory
 from configs.schema import Settings
 from configs.settings import ROOT, compose, identity
 
@@ -23,6 +24,7 @@ class Cell:
     seed: int
     overrides: tuple[str, ...]
     settings: Settings
+    start: "Cell | None" = None  # the run whose weights it starts from
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -61,7 +63,14 @@ def _spread(study: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for row in study["rows"]:
         for value in row.get("values", study["values"]):
             overrides = [*row["overrides"], f"{study['over']}={value}"]
-            yield {"label": f"{row['label']}, {value}", "line": row["label"], "at": value, "overrides": overrides}
+            start = {"from": f"{row['from']}, {value}"} if "from" in row else {}
+            yield {
+                "label": f"{row['label']}, {value}",
+                "line": row["label"],
+                "at": value,
+                "overrides": overrides,
+                **start,
+            }
 
 
 def names(kind: str) -> list[str]:
@@ -90,27 +99,37 @@ def cells(
 ) -> Iterator[Cell]:
     """Every run of the table, the first seed of all rows first, so that a table fills evenly.
 
-    A column's `then` comes after the profile, whose numbers it may change; a row's `paper` after its overrides.
+    A column's `then` comes after the profile, whose numbers it may change; a row's `paper` after its overrides. A row
+    with `from` starts from the weights of that row's run.
     """
     composed: dict[tuple[str, ...], Settings] = {}  # a tenth of a second each; seeds differ in nothing else
+    rows = {row["label"]: row for row in plan["rows"]}
+
+    def cell(row: dict[str, Any], column: dict[str, Any], recipe: str, seed: int) -> Cell:
+        of_paper = recipe == "paper"
+        asked = [
+            *column["overrides"],
+            *(column["paper"] if of_paper else []),
+            *_of(profile, column),
+            *column.get("then", []),
+            *row["overrides"],
+            *(row.get("paper", []) if of_paper else []),
+        ]
+        overrides = _once(asked)
+        if overrides not in composed:
+            composed[overrides] = compose(overrides)
+        settings, overrides = replace(composed[overrides], seed=seed), (*overrides, f"seed={seed}")
+        start = cell(rows[row["from"]], column, recipe, seed) if "from" in row else None
+        if start is not None:
+            folder = default_directory(start.settings, start.overrides).as_posix()
+            settings, overrides = replace(settings, init_from=folder), (*overrides, f"init_from={folder}")
+        return Cell(row["label"], column["label"], recipe, seed, overrides, settings, start)
+
     for seed in range(seeds):
         for column in plan["columns"]:
             for row in plan["rows"]:
                 for recipe in recipes:
-                    of_paper = recipe == "paper"
-                    asked = [
-                        *column["overrides"],
-                        *(column["paper"] if of_paper else []),
-                        *_of(profile, column),
-                        *column.get("then", []),
-                        *row["overrides"],
-                        *(row.get("paper", []) if of_paper else []),
-                    ]
-                    overrides = _once(asked)
-                    if overrides not in composed:
-                        composed[overrides] = compose(overrides)
-                    settings = replace(composed[overrides], seed=seed)
-                    yield Cell(row["label"], column["label"], recipe, seed, (*overrides, f"seed={seed}"), settings)
+                    yield cell(row, column, recipe, seed)
 
 
 def narrowed(

@@ -27,7 +27,7 @@ import _root  # noqa: F401
 # isort: split
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +85,15 @@ def reproduce(arguments: list[str]) -> None:
         return
     failed: list[Path] = []
     if trains and missing:
-        features = _features_wanted(home)
+        features, budget = _features_wanted(home), _runs.Budget(minutes)
         how, at_once = _execution_here(extra, device)
-        runs = _commands(missing, [*how, *extra])
-        folders = {key: folder for key, (_, folder) in zip(map(_key, missing), runs, strict=True)}
-        for result in _runs.run_all(runs, _runs.Budget(minutes), parallel or at_once, failed):
-            _keep(result, home, folders[result["config_sha256"]], features)
+        wanted_here = set(map(_key, missing))
+        for some in _in_turns(missing):
+            runs = _commands(some, [*how, *extra])
+            folders = {key: folder for key, (_, folder) in zip(map(_key, some), runs, strict=True)}
+            for result in _runs.run_all(runs, budget, parallel or at_once, failed):
+                if result["config_sha256"] in wanted_here:  # what others start from may have its record
+                    _keep(result, home, folders[result["config_sha256"]], features)
     if kind == "table":
         print(f"table    {_write_table(own['table'], profile, plan, wanted).relative_to(ROOT)}")
     elif kind == "figure":
@@ -174,10 +177,28 @@ def _check_extra(wanted: Sequence[Cell], extra: list[str]) -> None:
             raise ConfigError(f"{' '.join(extra)}: these would make other runs than the table's")
 
 
+def _in_turns(missing: Sequence[Cell]) -> Iterator[list[Cell]]:
+    """First the runs whose weights others start from, where they are not here, then the others."""
+
+    def is_here(cell: Cell) -> bool:
+        return (run_directory(cell.settings, cell.overrides) / "model.safetensors").exists()
+
+    first = {_key(cell.start): cell.start for cell in missing if cell.start is not None and not is_here(cell.start)}
+    yield list(first.values())
+    yield [cell for cell in missing if _key(cell) not in first]
+
+
 def _commands(missing: Sequence[Cell], extra: list[str]) -> list[tuple[list[str], Path]]:
     """What to type for each run, and where its result will lie."""
     folders = [run_directory(cell.settings, cell.overrides) for cell in missing]
-    return [([*cell.overrides, *extra, f"run_dir={path}"], path) for cell, path in zip(missing, folders, strict=True)]
+
+    def options(cell: Cell) -> list[str]:  # a path is read from the folder that one stands in
+        start = "init_from="
+        return [
+            f"{start}{ROOT / item.removeprefix(start)}" if item.startswith(start) else item for item in cell.overrides
+        ]
+
+    return [([*options(cell), *extra, f"run_dir={path}"], path) for cell, path in zip(missing, folders, strict=True)]
 
 
 def _overview(
