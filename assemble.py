@@ -1,5 +1,6 @@
 """From settings to objects: the one place where data, networks, losses and the engine meet."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -164,18 +165,28 @@ def held_out_error(
 
 def judged(backbone: nn.Module, batches: Batches, pairs: PairSet, between: Callable[[], object]) -> Verification:
     """The pairs by the cosine of their features."""
+    return _judge(embed(backbone, batches, between), pairs)
+
+
+def _judge(embeddings: Tensor, pairs: PairSet) -> Verification:
     columns = (pairs.left, pairs.right, pairs.same)
-    return verify(embed(backbone, batches, between), columns, tune=pairs.tune, folds=pairs.folds)
+    return verify(embeddings, columns, tune=pairs.tune, folds=pairs.folds)
 
 
 def verification(
     settings: Settings, splits: Splits, trainer: Trainer, mean: Tensor, stop: StopRequest
 ) -> dict[str, Any] | None:
-    """What the network says of pairs of faces, {their name: numbers}; None for a data set without any."""
+    """What the network says of pairs of faces, {their name: numbers, and remarks where there is something to say}; None
+    for a data set without any."""
     found = {}
     for pairs in splits.pairs:
         batches = evaluation_batches(settings, pairs.images, mean, trainer.device)
-        found[pairs.name] = describe(judged(trainer.backbone, batches, pairs, stop.check))
+        embeddings = embed(trainer.backbone, batches, stop.check)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found[pairs.name] = describe(_judge(embeddings, pairs))
+        if caught:
+            found[pairs.name]["remarks"] = [str(warning.message) for warning in caught]
     return found or None
 
 
@@ -197,4 +208,5 @@ def facts(splits: Splits, trainer: Trainer) -> dict[str, Any]:
         "multiply_adds": models.multiply_adds(trainer.backbone, splits.train.image_shape) + criterion.weight.numel(),
         "dataset_sha256": trainer.data_sha256,
         **({} if splits.preparation is None else {"preparation": splits.preparation}),
+        **({"notes": list(splits.notes)} if splits.notes else {}),
     }

@@ -41,15 +41,15 @@ def run(settings: Settings, path: Path) -> Outcome:
         say(words)
         code = 0 if result["status"] == "finished" else 3
         if stop.signum is not None:  # too late for this run, but not for those after it
-            print(f"{Interrupted(stop.signum)}; this run had ended", file=sys.stderr)
+            say(f"{Interrupted(stop.signum)}; this run had ended", "stderr")
             code = 128 + stop.signum
         status = "collapsed" if result.get("collapsed") else result["status"]
         return Outcome(code, status, result["test_error"], result["seconds"], path)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", "stderr")
         return Outcome(2, "failed", folder=path)
     except Interrupted as error:
-        print(f"{error}; the same command goes on from {path}", file=sys.stderr)
+        say(f"{error}; the same command goes on from {path}", "stderr")
         return Outcome(128 + error.signum, "interrupted", folder=path)
     finally:
         folder.release()
@@ -84,10 +84,10 @@ def train(settings: Settings, folder: "RunFolder", stop: "StopRequest") -> dict[
     from data import training_mean
     from lsoftmax.engine.device import choose_device, keep_freed_memory, set_determinism
     from lsoftmax.engine.divergence import Diverged
-    from lsoftmax.engine.files import write_text
     from lsoftmax.engine.log import RunLog
     from lsoftmax.engine.record import diverged_record, final_record
     from lsoftmax.engine.weights import save_weights
+    from lsoftmax.files import write_text
 
     device = choose_device(settings.device)
     keep_freed_memory()
@@ -109,9 +109,12 @@ def train(settings: Settings, folder: "RunFolder", stop: "StopRequest") -> dict[
             log.say(f"going on from step {trainer.progress.step}" + "".join(f", begun in {p}" for p in others))
         try:
             trainer.run(log, stop)
-            verified = {"verification": verification(settings, splits, trainer, mean, stop)}
-            result = final_record(trainer, stop, folder.identity, {**known, **verified})
-            metadata = {**folder.identity, **known}
+            verified = verification(settings, splits, trainer, mean, stop)
+            for name, numbers in (verified or {}).items():
+                for remark in numbers.get("remarks", ()):
+                    log.say(f"warning: {name}: {remark}")
+            result = final_record(trainer, stop, folder.identity, {**known, "verification": verified})
+            metadata = {**folder.identity, **known, "mean": settings.dataset.mean}
             save_weights(folder.weights, trainer.backbone, trainer.criterion, mean, metadata)
         except Diverged as error:
             log.say(f"diverged: {error}")

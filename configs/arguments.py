@@ -86,8 +86,8 @@ def _without_null(job: Sequence[str]) -> list[str]:
 
 
 def check_groups(job: Sequence[str]) -> None:
-    """ConfigError for dataset=null and the like: of these groups there must be one."""
+    """ConfigError for dataset=null, dataset=5 and the like: of these groups there must be one, by name."""
     for item in job:
         key, _, value = item.partition("=")
-        if value in ("null", "") and key in groups():
+        if key in groups() and (not value or not isinstance(_parse([item])[0].value(), str | list)):
             raise ConfigError(f"{item}: choose one of {', '.join(groups()[key])}")

@@ -60,12 +60,14 @@ def run_command(job: Job) -> int:
         return _sweep(job, jobs, outcomes) if asked.multirun else _run(job, jobs[0]).code
 
 
-def say(text: str) -> None:
-    """A line on the standard output. One that cannot be written (| head, a full disk) is no reason to fail."""
+def say(text: str, stream: str = "stdout") -> None:
+    """A line on the standard output or error. One that cannot be written (| head, a full disk, a closed terminal) is no
+    reason to fail.
+    """
     try:
-        print(text, flush=True)
+        print(text, file=getattr(sys, stream), flush=True)
     except OSError:
-        silence("stdout")
+        silence(stream)
 
 
 @contextmanager
@@ -80,18 +82,19 @@ def _unread_helps() -> Iterator[None]:
 
 @contextmanager
 def _early_signals(last_words: Callable[[], str]) -> Iterator[None]:
-    """SIGINT and SIGTERM while nothing is being trained; the trainer has its own way, which saves first.
+    """Signals that ask to stop while nothing is being trained; the trainer has its own way, which saves first.
 
     They leave at once: an exception would be raised inside whatever import is under way, and swallowed there.
     """
 
     def leave(signum: int, frame: FrameType | None) -> None:
-        print(f"stopped by {signal.Signals(signum).name}", file=sys.stderr, flush=True)
+        say(f"stopped by {signal.Signals(signum).name}", "stderr")
         if words := last_words():
             say(words)
         os._exit(128 + signum)
 
-    before = {signum: signal.signal(signum, leave) for signum in (signal.SIGINT, signal.SIGTERM)}
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]  # nohup ignores it
+    before = {signum: signal.signal(signum, leave) for signum in (signal.SIGINT, signal.SIGTERM, *hangup)}
     try:
         yield
     finally:
@@ -145,7 +148,7 @@ def _sweep(job: Job, jobs: list[list[str]], outcomes: list[Outcome]) -> int:
 
 
 def _fail(error: ConfigError) -> Outcome:
-    print(f"error: {error}", file=sys.stderr)
+    say(f"error: {error}", "stderr")
     return Outcome(code=2, status="wrong configuration")
 
 

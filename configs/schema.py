@@ -218,7 +218,7 @@ class Settings:
     loss: Any = MISSING  # see VARIANTS
     trainer: Trainer = field(default_factory=Trainer)
     init_from: str | None = option(**maybe(folder("the folder of a finished run")))
-    seed: int = option("an integer in 0..2^63-1", lambda value: 0 <= value < 2**63)
+    seed: int = option("an integer in 0..2^32-1", lambda value: 0 <= value < 2**32)  # of more, torch takes 32 bits
     device: str = option("auto, cpu, cuda, cuda:1, ...", lambda value: value != "")
     data_root: str = option(**folder())
     data_download: bool = option(**flag())

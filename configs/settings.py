@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from configs import arguments, schema
-from configs.errors import ConfigError, translate, unknown_key
+from configs.errors import ConfigError, cannot_read, translate, unknown_key
 from configs.fields import MISSING
 from configs.schema import Settings
 
@@ -56,6 +56,8 @@ def compose(overrides: Sequence[str] = ()) -> Settings:
             return to_settings(hydra_compose("config", overrides=job))
     except (HydraException, OmegaConfBaseException) as error:
         raise translate(error) from error
+    except YAMLError as error:  # it says which file
+        raise cannot_read("a file of the configuration", error) from error
 
 
 def to_settings(config: DictConfig) -> Settings:
@@ -190,8 +192,10 @@ def to_yaml(settings: Settings) -> str:
 
 
 def from_file(path: Path, overrides: Sequence[str] = ()) -> Settings:
-    """A run's own config.yaml, with options on top. Data are looked for where the run had them, else where this machine
-    has them; what the run is cannot be exchanged."""
+    """A run's own config.yaml, with options on top, but for another data set, network or loss.
+
+    Data are looked for where the run had them, else where this machine has them.
+    """
     register()
     for item in overrides:
         key = item.partition("=")[0]
@@ -210,5 +214,5 @@ def from_file(path: Path, overrides: Sequence[str] = ()) -> Settings:
     except FileNotFoundError as error:
         raise ConfigError(f"there is no run in {path.parent}: {path.name} is missing") from error
     except (OSError, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        raise cannot_read(path, error) from error
     return to_settings(cast(DictConfig, config))

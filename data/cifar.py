@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, one_line
 
 from .download import ensure_files
 from .integrity import check_md5, existing, read_at_most, remedy
@@ -132,5 +132,5 @@ def _load(path: Path, md5: str, *, entries: int, size: int, check: bool) -> dict
     try:
         return load_dict(content, max_opcodes=16 * entries + 10_000)
     except Exception as error:  # a damaged pickle raises whatever its first wrong byte leads to
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise UserError(f"{path}: not a CIFAR file, or a damaged one ({reason}); {remedy()}") from error

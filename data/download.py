@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, one_line
 
 from .integrity import existing
 
@@ -97,5 +97,5 @@ def _quiet() -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = one_line(error)
     return text if len(text) <= 200 else f"{text[:197]}..."

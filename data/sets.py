@@ -92,7 +92,10 @@ class Splits:
         return (() if self.held_out is None else (self.held_out,)) + self.verification
 
     def sha256(self) -> str:
-        """Which data a number belongs to: a digest of all pixels and labels, their shapes and their split."""
+        """Which data a number belongs to: a digest of all pixels, labels and pairs, their shapes and their split.
+
+        The folds of pairs, which a protocol gives, are not in it.
+        """
         digest = hashlib.sha256()
         for name, part in (("train", self.train), ("val", self.val), ("test", self.test)):
             if part is None:

@@ -95,14 +95,12 @@ def check_lam(lam: float | Tensor) -> None:
 
 def check_gradient(gradient: str) -> None:
     """ValueError unless it is one of `Gradient`."""
-    if gradient not in ("exact", "norms_live", "detached"):
-        raise ValueError(f"gradient must be exact, norms_live or detached, got {gradient!r}")
+    check_choice("gradient", gradient, get_args(Gradient))
 
 
 def check_reduction(reduction: str) -> None:
     """ValueError unless it is one of `Reduction`."""
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be mean, sum or none, got {reduction!r}")
+    check_choice("reduction", reduction, get_args(Reduction))
 
 
 def check_class_block(class_block: int | None) -> None:
@@ -114,7 +112,7 @@ def check_class_block(class_block: int | None) -> None:
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """ValueError unless the value is among the choices."""
     if value not in choices:
-        raise ValueError(f"{name} must be {' or '.join(choices)}, got {value!r}")
+        raise ValueError(f"{name} must be {', '.join(choices[:-1])} or {choices[-1]}, got {value!r}")
 
 
 def check_number(name: str, value: float, *, above: float | None = None, below: float = math.inf) -> None:

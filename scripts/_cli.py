@@ -1,7 +1,6 @@
 """key=value options of the scripts, and errors in one line."""
 
 import errno
-import math
 import sys
 from collections.abc import Callable, Sequence
 
@@ -32,34 +31,6 @@ def refuse(rest: Sequence[str], own: Sequence[str]) -> None:
         raise ConfigError(f"unknown option {rest[0]}; there are {', '.join(f'{key}=' for key in own)}")
 
 
-def whole(own: dict[str, str], key: str, default: int) -> int:
-    """The option as an integer >= 1."""
-    value = own.get(key, str(default))
-    if not value.isdecimal() or len(value) > 18 or int(value) < 1:  # Python refuses numbers of thousands of digits
-        raise ConfigError(f"{key} must be an integer >= 1, got {value[:80]!r}")
-    return int(value)
-
-
-def minutes(own: dict[str, str], key: str) -> float | None:
-    """The option as a number >= 0; None if it is not given."""
-    value = own.get(key)
-    try:
-        number = None if value is None else float(value)
-    except ValueError:
-        number = math.nan
-    if number is not None and not 0 <= number < math.inf:
-        raise ConfigError(f"{key} must be a number >= 0, got {value!r}")
-    return number
-
-
-def flag(own: dict[str, str], key: str, default: bool) -> bool:
-    """The option as true or false."""
-    value = own.get(key, str(default)).lower()
-    if value not in ("true", "false"):
-        raise ConfigError(f"{key} must be true or false, got {own[key]!r}")
-    return value == "true"
-
-
 def main(script: Callable[[list[str]], None], about: str | None) -> int:
     """Run it on the command line: 0, or 2 and one line for what the user can mend. -h prints what it is about."""
     open_streams()
@@ -88,11 +59,10 @@ def _run(script: Callable[[list[str]], None], about: str | None) -> int:
     except Exception as error:
         # Not above: it would import torch before the options are checked.
         from lsoftmax.engine.device import is_memory_error
-        from lsoftmax.engine.files import first_line
-        from lsoftmax.errors import UserError
+        from lsoftmax.errors import UserError, first_line
 
         if is_memory_error(error):
-            error = UserError(f"not enough memory ({first_line(error) or type(error).__name__}); take fewer images")
+            error = UserError(f"not enough memory ({first_line(error)}); take fewer images")
         if not isinstance(error, UserError):
             raise
         return _fail(error)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lsoftmax.engine.files import write_json
+from lsoftmax.files import write_json
 from lsoftmax.metrics import Identification
 
 

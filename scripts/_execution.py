@@ -24,6 +24,11 @@ def _python_headers() -> bool:
     return Path(sysconfig.get_path("include"), "Python.h").exists()
 
 
+def cores() -> int:
+    """Of the processor, as far as this process may use them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def parallel(device_type: str, free_bytes: int, cores: int | None = None) -> int:
     """So many runs at once, by what one needs of the machine."""
     if device_type != "cuda":

@@ -11,7 +11,8 @@ from scripts._records import Record
 
 def of_the_same_kind(cell: Cell, records: Iterable[Record]) -> float | None:
     """Seconds, of what runs of the same network on the same data took for an image; None without such runs."""
-    same = [r for r in records if r["dataset"] == cell.identity["dataset"] and r["model"] == cell.identity["model"]]
+    ended = [run for run in records if run["status"] == "finished"]  # others stopped before their last step
+    same = [r for r in ended if r["dataset"] == cell.identity["dataset"] and r["model"] == cell.identity["model"]]
     if not same:
         return None
     rate: float = statistics.median(run["seconds"] / _images(run["schedule"]) for run in same)  # some were paused

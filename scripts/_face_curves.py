@@ -1,19 +1,17 @@
 """Curves of verification and identification, as PNG and SVG."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from lsoftmax.engine.files import cannot_write, write_atomically
 from lsoftmax.metrics import Identification, Verification
+from scripts import _pyplot
 
 INK = "#1f4e79"
 
 
 def draw_roc(folder: Path, verification: Verification, title: str) -> None:
     """folder/roc.png and .svg: TAR over FAR, from one impostor on, with the rates that were asked for."""
-    pyplot = _pyplot()
+    pyplot = _pyplot.pyplot()
     curve = verification.roc
     impostors = int((~verification.same).sum())
     figure, axes = pyplot.subplots(figsize=(5.6, 4.2), layout="constrained")
@@ -35,12 +33,12 @@ def draw_roc(folder: Path, verification: Verification, title: str) -> None:
     # Where the curve leaves room: it is high on the left or low.
     high = float(curve.tar[curve.far <= 10 / impostors].max()) > 0.5
     axes.text(0.03, 0.05 if high else 0.95, text, transform=axes.transAxes, va="bottom" if high else "top", size=9)
-    _save(figure, folder / "roc")
+    _pyplot.save(figure, folder / "roc")
 
 
 def draw_cmc(folder: Path, found: Sequence[Identification], title: str) -> None:
     """folder/cmc.png and .svg: the rank-k rate over k, one curve for each size of the distractor set."""
-    pyplot = _pyplot()
+    pyplot = _pyplot.pyplot()
     figure, axes = pyplot.subplots(figsize=(5.6, 4.2), layout="constrained")
     colours = pyplot.get_cmap("viridis")
     for index, result in enumerate(found):
@@ -52,27 +50,4 @@ def draw_cmc(folder: Path, found: Sequence[Identification], title: str) -> None:
     axes.set(xscale="log", xlim=(1, None), ylim=(None, 1.01), title=title, xlabel="rank k", ylabel="rank-k rate")
     axes.grid(color="0.92")
     axes.legend(loc="lower right", frameon=False, fontsize=8)
-    _save(figure, folder / "cmc")
-
-
-def _pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "lsoftmax"  # equal numbers give equal files
-    from matplotlib import pyplot
-
-    return pyplot
-
-
-def _save(figure: Any, path: Path) -> None:
-    from matplotlib import pyplot
-
-    for kind, metadata in (("png", {}), ("svg", {"Date": None})):
-        target = path.with_suffix(f".{kind}")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(target, error) from error
-        write_atomically(target, partial(figure.savefig, format=kind, dpi=150, metadata=metadata))
-    pyplot.close(figure)
+    _pyplot.save(figure, folder / "cmc")

@@ -37,7 +37,7 @@ def keep(run: Path, record: Record, what: Wanted, profile: str) -> Path | None:
 
     import numpy as np
 
-    from lsoftmax.engine.files import write_atomically
+    from lsoftmax.files import write_atomically
 
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **_measure(run, what))

@@ -49,7 +49,7 @@ def write_study(name: str, place: Path, study: dict[str, Any], results: _tables.
 
 
 def _write(png: Path, contents: dict[str, bytes]) -> Path:
-    from lsoftmax.engine.files import write_atomically
+    from lsoftmax.files import write_atomically
 
     png.parent.mkdir(parents=True, exist_ok=True)
     for kind, content in contents.items():

@@ -34,15 +34,10 @@ def write(records: dict[str, Record], profile: str) -> Path | None:
 
 def hyper_parameters(record: Record) -> dict[str, str | int | float | bool]:
     """What was asked, on one level: schedule.lr.base, loss.m, ...; what TensorBoard has no type for, as text."""
-    asked = {key: record[key] for key in ("dataset", "model", "loss", "schedule", "seed")}
-    flat = dict(_flat(asked, ""))
-    return {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in flat.items()}
+    from lsoftmax.engine.folder import flat
 
-
-def _flat(value: Any, prefix: str) -> list[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        return [(prefix, value)]
-    return [leaf for key, child in value.items() for leaf in _flat(child, f"{prefix}.{key}" if prefix else key)]
+    asked = flat({key: record[key] for key in ("dataset", "model", "loss", "schedule", "seed")})
+    return {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in asked.items()}
 
 
 def _number(value: float | None) -> float:

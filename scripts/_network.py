@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 import models
 from assemble import build_network
+from configs.errors import ConfigError
 from configs.schema import Settings
-from configs.settings import from_file
+from configs.settings import from_file, identity
 from data import ImageSet
 from data.faces.packed import PREPARATION
 from data.faces.templates import TEMPLATES
@@ -55,7 +56,7 @@ class Network:
 
 def open_network(run: Path, overrides: Sequence[str] = ()) -> Network:
     """From a finished run's folder. ConfigError if it has not ended, UserError if its files do not fit each other."""
-    settings = from_file(run / "config.yaml", overrides)
+    settings = _settings(run, overrides)
     path = weights_of(run)
     tensors, metadata = read_weights(path)
     for name, dimensions in (("input.mean", 3), ("criterion.weight", 2)):
@@ -75,6 +76,17 @@ def open_network(run: Path, overrides: Sequence[str] = ()) -> Network:
     return Network(
         settings, shape, backbone, criterion, tensors["input.mean"].to(device), device, _made(metadata, path)
     )
+
+
+def _settings(run: Path, overrides: Sequence[str]) -> Settings:
+    """The run's own, executed as the options say. ConfigError for one that would make another run of it."""
+    own = identity(from_file(run / "config.yaml"))
+    for option in overrides:
+        if identity(from_file(run / "config.yaml", [option])) != own:
+            raise ConfigError(
+                f"{option}: the run in {run} was made otherwise; device=, data_root= and trainer.* can be set"
+            )
+    return from_file(run / "config.yaml", overrides)
 
 
 def _made(metadata: dict[str, Any], path: Path) -> dict[str, Any] | None:

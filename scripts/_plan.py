@@ -6,11 +6,23 @@ from typing import Any
 
 import yaml
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, cannot_read
 from configs.run_directory import default_directory
 from configs.schema import Settings
 from configs.settings import ROOT, compose, identity
 
+# What a file may say: what it must, what it can.
+KEYS = {
+    "table": ("title metric published rows columns", "reduced"),
+    "table's row": ("label overrides numbers", "paper"),
+    "table's column": ("label overrides paper", "profile then"),
+    "figure": ("title", "rows columns features m cases angle_between_weights margins schedules"),
+    "figure's row": ("label overrides", "accuracy"),
+    "figure's column": ("label overrides", "profile"),
+    "study": ("title text metric profile seeds baseline rows columns", "over values parts traces"),
+    "study's row": ("label overrides", "values from"),
+    "study's column": ("label overrides", "profile then"),
+}
 RECIPES = ("paper", "best")  # Section 5.1 with the authors' lambda; what the bare command runs
 
 
@@ -81,7 +93,38 @@ def names(kind: str) -> list[str]:
 def _read(kind: str, name: str) -> dict[str, Any]:
     if name not in names(kind):
         raise ConfigError(f"{kind}={name}: there is no such {kind}; choose one of {', '.join(names(kind))}")
-    return dict(yaml.safe_load((ROOT / "configs" / kind / f"{name}.yaml").read_text()))
+    file, plan = _load(kind, name)
+    _check_keys(file, kind, plan)
+    for part in ("row", "column"):
+        for entry in plan.get(f"{part}s", []):
+            _check_keys(file, f"{kind}'s {part}", entry)
+    return plan
+
+
+def _load(kind: str, name: str) -> tuple[str, dict[str, Any]]:
+    """configs/KIND/NAME.yaml, and what it says. ConfigError if it is no mapping."""
+    path = ROOT / "configs" / kind / f"{name}.yaml"
+    file = path.relative_to(ROOT).as_posix()
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise cannot_read(file, error) from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file} must hold keys and values")
+    return file, values
+
+
+def _check_keys(file: str, where: str, values: Any) -> None:
+    """A misspelt key would change in silence what is run."""
+    needed, possible = (text.split() for text in KEYS[where])
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: a {where} must be keys and values, got {values!r}")
+    for key in values:
+        if key not in needed + possible:
+            raise ConfigError(f"{file}: unknown key {key}; a {where} has {', '.join(needed + possible)}")
+    for key in needed:
+        if key not in values:
+            raise ConfigError(f"{file}: a {where} needs {key}")
 
 
 def read_profile(name: str) -> dict[str, list[str]]:
@@ -91,7 +134,7 @@ def read_profile(name: str) -> dict[str, list[str]]:
     if name not in names("profile"):
         known = ", ".join(["full", *names("profile")])
         raise ConfigError(f"profile={name}: there is no such profile; choose one of {known}")
-    return dict(yaml.safe_load((ROOT / "configs" / "profile" / f"{name}.yaml").read_text()))
+    return _load("profile", name)[1]
 
 
 def cells(

@@ -63,7 +63,7 @@ def _read(path: Path) -> Record:
 
 def keep(record: Record, profile: str) -> Path:
     """Write the record where the tables look for it."""
-    from lsoftmax.engine.files import write_json
+    from lsoftmax.files import write_json
 
     path = folder(profile) / f"{stem(record)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.faces.decode import ImageError, decode_image
-from lsoftmax.engine.files import write_atomically
 from lsoftmax.errors import UserError
+from lsoftmax.files import write_atomically
 from lsoftmax.metrics import Verification
 
 if TYPE_CHECKING:

@@ -78,7 +78,7 @@ def markdown(table: dict[str, Any], results: Results, command: str, note: str, o
 
 
 HEAD = ["column", "method", "paper", "recipe", "mean", "std", "n", "runs", "difference"]
-HEAD += ["against_softmax", "low", "high", "diverged", "collapsed", "values"]
+HEAD += ["against_softmax", "low", "high", "diverged", "collapsed", "worse", "values"]
 
 
 def comma_separated(table: dict[str, Any], results: Results) -> str:
@@ -120,6 +120,7 @@ def _line(
         "high": against.high if against else None,
         "diverged": failed.count("diverged"),
         "collapsed": failed.count("collapsed"),
+        "worse": _worse(values, numbers(softmax, metric), metric) if row["label"] != "Softmax" else 0,
         "values": values,
     }
 
@@ -142,7 +143,9 @@ def _ours(row: str, column: str, recipe: str, paper: float | None, results: Resu
     runs, softmax = results[row, column, recipe], results["Softmax", column, recipe]
     values = numbers(runs, metric)
     failed = Counter(word for word in (metric.verdict(run, softmax) for run in runs) if word != "finished")
-    said = "".join(f"; {count} {word}" for word, count in sorted(failed.items()))
+    worse = _worse(values, numbers(softmax, metric), metric) if row != "Softmax" else 0
+    counts = [*sorted(failed.items()), *([("worse", worse)] if worse else [])]
+    said = "".join(f"; {count} {word}" for word, count in counts)
     if not values:
         return f"{'not run' if not runs else 'no number'}{said} | | "
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
@@ -151,6 +154,14 @@ def _ours(row: str, column: str, recipe: str, paper: float | None, results: Resu
     difference = "" if paper is None else _signed(mean - paper)
     against = _against(softmax, runs, row, metric)
     return f"{ours} | {difference} | {said_of(against) if against else ''}"
+
+
+def _worse(values: list[float], softmax: list[float], metric: Metric) -> int:
+    """How many are worse than the mean of softmax's."""
+    if not softmax:
+        return 0
+    mean = statistics.mean(softmax)
+    return sum(value > mean if metric.better == "lower" else value < mean for value in values)
 
 
 def said_of(compared: Compared) -> str:
@@ -235,7 +246,8 @@ def provenance(runs: list[Record], metric: Metric) -> list[str]:
     if not runs:
         return ["No run of this table has been made yet."]
     meaning = (
-        f"{metric.meaning}, mean ± standard deviation (runs). `difference` is ours minus the paper's; "
+        f"{metric.meaning}, mean ± standard deviation (runs; how many of them collapsed or diverged, and how many are "
+        "worse than our softmax's mean). `difference` is ours minus the paper's; "
         f"`against softmax` ours minus our softmax on the same test {metric.tests}, with a 95 % interval "
         f"over seeds and {metric.tests} where both have two runs. `paper` is Section 5.1 with the authors' lambda, "
         f"`best` what the bare command runs. {metric.collapsed}"

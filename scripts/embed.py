@@ -37,10 +37,13 @@ def embed(arguments: list[str]) -> None:
             raise ConfigError(f"give run=FOLDER images=FOLDER out=FILE.npz: {key}= is missing")
     if not own["out"].endswith(".npz"):
         raise ConfigError(f"out must be a file FILE.npz, got {own['out']!r}")
-    resize = _values.truth(own, "resize", False)
+    resize = _values.flag(own, "resize", False)
     out = Path(own["out"]).expanduser()
     names, content, made = _images(own)
-    _make_folder(out.parent)  # now: a place that takes no file should not cost the embedding first
+
+    from lsoftmax.files import make_folder
+
+    make_folder(out.parent)  # now: a place that takes no file should not cost the embedding first
     _write(out, names, content, made, own, overrides, resize)
 
 
@@ -56,7 +59,7 @@ def _write(
     import numpy as np
     from tqdm import tqdm
 
-    from lsoftmax.engine.files import write_atomically
+    from lsoftmax.files import write_atomically
     from scripts._embed import NetworkEmbedder
     from scripts._network import open_network
     from scripts._preparation import Preparation
@@ -110,15 +113,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror})") from error
-
-
-def _make_folder(folder: Path) -> None:
-    from lsoftmax.engine.files import cannot_write
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
 
 
 if __name__ == "__main__":

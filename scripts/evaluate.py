@@ -33,13 +33,15 @@ def evaluate(arguments: list[str]) -> None:
     """See above."""
     own, overrides = _cli.split_options(arguments, ["run", "weights", "set", "out"])
     settings, path = _settings_and_weights(own, overrides)
+    if "out" in own:
+        from lsoftmax.files import make_folder, write_json
+
+        make_folder(Path(own["out"]).expanduser().parent)  # now: a place that takes no file should not cost the pass
     numbers = _measure(settings, path, own.get("set", "test"))
     print(_report(numbers))
     if "run" in own and numbers["set"] == "test":
         print(_compared(Path(own["run"]).expanduser(), numbers["error"]))
     if "out" in own:
-        from lsoftmax.engine.files import write_json
-
         write_json(Path(own["out"]).expanduser(), numbers)
 
 

@@ -34,7 +34,7 @@ def export(arguments: list[str]) -> None:
     if out.resolve() == run.resolve():
         raise ConfigError(f"out={own['out']} is the run's own folder: choose another")
 
-    from lsoftmax.engine.files import cannot_write, write_atomically, write_json, write_text
+    from lsoftmax.files import cannot_write, make_folder, write_atomically, write_json, write_text
     from scripts import _inference, _model_card
     from scripts._network import open_network
 
@@ -42,8 +42,8 @@ def export(arguments: list[str]) -> None:
     result = _result(run / "result.json")
     content = _inference.exported(network)
     differences = _inference.differences(content, network, out / "model.pt2")
+    make_folder(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
         weights = (run / "model.safetensors").read_bytes()
     except OSError as error:
         raise cannot_write(out, error) from error

@@ -45,8 +45,7 @@ REFINED_WIDTH = 513  # InsightFace pushes bad distractors away by one number mor
 def identify(arguments: list[str]) -> None:
     """See above."""
     own, rest = _cli.split_options(arguments, OPTIONS)
-    if rest:
-        raise ConfigError(f"unknown option {rest[0]}; see python scripts/identify.py --help")
+    _cli.refuse(rest, OPTIONS)
     for key in ("probes", "distractors"):
         if key not in own:
             raise ConfigError(f"give probes=FILE and distractors=FILE: {key}= is missing")
@@ -216,13 +215,10 @@ def _report(found: "list[Identification]") -> str:
 def _write(
     folder: Path, found: "list[Identification]", refined: "list[Identification] | None", own: dict[str, str]
 ) -> None:
-    from lsoftmax.engine.files import cannot_write, write_json
+    from lsoftmax.files import make_folder, write_json
     from scripts._face_curves import draw_cmc
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+    make_folder(folder)
     options = {key: value for key, value in own.items() if key != "out"}
     numbers = {"options": options, "trials": found[0].trials, "sets": _sets(found)}
     if refined is not None:

@@ -22,9 +22,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, cannot_read
 from configs.settings import ROOT
-from scripts import _cli
+from scripts import _cli, _pyplot
 from scripts._records import verdict
 
 LONG = 60  # characters: a label that fills half of the page
@@ -54,13 +54,13 @@ class Run:
 def plot_run(arguments: list[str]) -> None:
     """See above."""
     own = [argument for argument in arguments if argument.startswith("out=")]
-    folders = [argument for argument in arguments if argument not in own]  # their names have = in them
+    # Their names have = in them; run=FOLDER is what other scripts take.
+    folders = [argument.removeprefix("run=") for argument in arguments if argument not in own]
     if not folders:
         raise ConfigError("which run? python scripts/plot_run.py RUN [RUN ...] [out=curves.png]")
     runs = _beside_softmax([_read(Path(folder).expanduser()) for folder in folders])
     out = Path(own[-1].partition("=")[2]).expanduser() if own else ROOT / "outputs" / "curves.png"
     stem = out.with_suffix("") if out.suffix in (".png", ".svg") else out
-    files = [stem.with_name(stem.name + suffix) for suffix in (".png", ".svg")]
     labels = _labels([run.folder for run in runs])
     for run, label in zip(runs, labels, strict=True):
         reach = f", {len(run.lines)} logged steps up to step {run.lines[-1]['step']:,}" if run.lines else ""
@@ -68,8 +68,9 @@ def plot_run(arguments: list[str]) -> None:
         print(f"{label}: {run.status}{reach}{died}")
     if not any(run.lines for run in runs):
         raise ConfigError("none of these runs has logged a step: there is nothing to draw")
-    _draw(files, runs, labels)
-    print(f"drawn in {files[0]} and {files[1].name}")
+    _draw(stem, runs, labels)
+    png, svg = _pyplot.files_of(stem)
+    print(f"drawn in {png} and {svg.name}")
 
 
 def _read(folder: Path) -> Run:
@@ -83,7 +84,7 @@ def _read(folder: Path) -> Run:
     except FileNotFoundError as error:
         raise ConfigError(f"there is no run in {folder}: {path.name} is missing") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"the run in {folder} cannot be read: {str(error).splitlines()[0]}") from error
+        raise cannot_read(f"the run in {folder}", error) from error
     return Run(folder, status, lines, diverged, result)
 
 
@@ -129,14 +130,8 @@ def _band(axes: Any, run: Run, low: str, high: str, color: str) -> None:
     axes.fill_between(steps, lowest, highest, color=color, alpha=0.15, linewidth=0)
 
 
-def _draw(files: list[Path], runs: list[Run], labels: list[str]) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "lsoftmax"  # equal curves, equal files
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(4, 2, sharex=True, figsize=(11, 12), layout="constrained")
+def _draw(stem: Path, runs: list[Run], labels: list[str]) -> None:
+    figure, panels = _pyplot.pyplot().subplots(4, 2, sharex=True, figsize=(11, 12), layout="constrained")
     (loss, error), (lam, rate), (angle, share), (norm, gradient) = panels
     for number, (run, label) in enumerate(zip(runs, labels, strict=True)):
         color = f"C{number % 10}"
@@ -172,14 +167,7 @@ def _draw(files: list[Path], runs: list[Run], labels: list[str]) -> None:
         axes.grid(color="0.9")
     columns = 2 if len(runs) > 3 and max(map(len, labels)) < LONG else 1
     figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
-    try:
-        for file in files:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)
-    except OSError as problem:
-        raise ConfigError(f"out={files[0]}: {problem.strerror}") from problem
-    finally:
-        pyplot.close(figure)
+    _pyplot.save(figure, stem)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import _root  # noqa: F401
 # isort: split
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from configs.errors import ConfigError
@@ -51,20 +52,22 @@ def plot_schedule(arguments: list[str]) -> None:
 
 
 def _draw(out: Path, rates: list[float], lambdas: list[float], title: str) -> None:
-    try:
-        from scripts.figures import style
-        from scripts.figures.lr_lambda import draw_pair
-    except ImportError as error:
-        raise ConfigError("nothing was drawn: matplotlib is missing (pip install matplotlib)") from error
+    from lsoftmax.files import make_folder, write_atomically
+    from scripts import _pyplot
+
+    _pyplot.pyplot()
+    from scripts.figures import style
+    from scripts.figures.lr_lambda import draw_pair
+
     with style.applied():
         figure, [[above], [below]] = style.panels(2, 1, 6.4, 4.8, sharex=True)
         above.set_title(title)
         draw_pair(above, below, rates, lambdas)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(out, dpi=150)
-    except (OSError, ValueError) as error:  # ValueError: a format that matplotlib does not write
-        raise ConfigError(f"out={out}: {str(error).splitlines()[0]}") from error
+    kinds = figure.canvas.get_supported_filetypes()
+    if (kind := out.suffix[1:].lower()) not in kinds:
+        raise ConfigError(f"out={out}: the file's name must end in one of .{', .'.join(sorted(kinds))}")
+    make_folder(out.parent)
+    write_atomically(out, partial(figure.savefig, format=kind, dpi=150))
 
 
 if __name__ == "__main__":

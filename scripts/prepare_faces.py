@@ -26,14 +26,12 @@ import _root  # noqa: F401
 
 # isort: split
 
-import math
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from configs.errors import ConfigError
-from scripts import _cli
+from scripts import _cli, _execution, _values
 
 OWN = [
     *("source", "out", "size", "aligned", "landmarks", "detector", "align", "list", "exclude", "exclude_by_rank"),
@@ -44,15 +42,14 @@ OWN = [
 def prepare_faces(arguments: list[str]) -> None:
     """See above."""
     own, rest = _cli.split_options(arguments, OWN)
-    if rest:
-        raise ConfigError(f"{rest[0]}: unknown option; there are {', '.join(OWN)}")
+    _cli.refuse(rest, OWN)
     for key in ("source", "out"):
         if not own.get(key):
             raise ConfigError(f"say {key}=")
-    min_images, workers = _whole(own, "min_images", 1), _whole(own, "workers", len(os.sched_getaffinity(0)))
-    max_corrupt, max_missing = _share(own, "max_corrupt", 0.001), _share(own, "max_missing", 0.01)
-    repair, swap_rb = _flag(own, "repair"), _flag(own, "swap_rb")
-    by_rank = _flag(own, "exclude_by_rank")
+    min_images, workers = _values.whole(own, "min_images", 1), _values.whole(own, "workers", _execution.cores())
+    max_corrupt, max_missing = _values.share(own, "max_corrupt", 0.001), _values.share(own, "max_missing", 0.01)
+    repair, swap_rb = _values.flag(own, "repair", False), _values.flag(own, "swap_rb", False)
+    by_rank = _values.flag(own, "exclude_by_rank", False)
     exclude = own.get("exclude", "union19")
 
     from data.faces.copies import nearest_copy
@@ -101,7 +98,7 @@ def prepare_faces(arguments: list[str]) -> None:
 
 def _alignment(own: dict[str, str], is_records: bool) -> Any:
     """The method; asks for what it needs."""
-    if _flag(own, "aligned", is_records and not {"align", "detector"} & own.keys()):
+    if _values.flag(own, "aligned", is_records and not {"align", "detector"} & own.keys()):
         if {"align", "landmarks", "detector"} & own.keys():
             raise ConfigError("aligned=true takes images as they are: no align=, landmarks= or detector=")
         return "none"
@@ -150,30 +147,6 @@ def _report(manifest: dict[str, Any], out: Path, said: list[str]) -> None:
     for note in manifest["notes"]:
         if note not in said:
             print(f"warning  {note}")
-
-
-def _whole(own: dict[str, str], key: str, default: int) -> int:
-    value = own.get(key, str(default))
-    if not (value.isascii() and value.isdecimal()) or not 1 <= len(value) <= 9 or int(value) < 1:
-        raise ConfigError(f"{key} must be an integer >= 1, got {value!r}")
-    return int(value)
-
-
-def _share(own: dict[str, str], key: str, default: float) -> float:
-    try:
-        value = float(own.get(key, default))
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{key} must be a share between 0 and 1, got {own[key]!r}")
-    return value
-
-
-def _flag(own: dict[str, str], key: str, default: bool = False) -> bool:
-    value = own.get(key, str(default)).lower()
-    if value not in ("true", "false"):
-        raise ConfigError(f"{key} must be true or false, got {own[key]!r}")
-    return value == "true"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.settings import ROOT
-from scripts import _cli, _records
+from scripts import _cli, _records, _values
 from scripts._plan import (
     Cell,
     cells,
@@ -45,11 +45,11 @@ def report(arguments: list[str]) -> None:
     """See above."""
     own, rest = _cli.split_options(arguments, OWN)
     _cli.refuse(rest, OWN)
-    profiles, seeds = [own["profile"]] if "profile" in own else ["full", "small"], _cli.whole(own, "seeds", 3)
+    profiles, seeds = [own["profile"]] if "profile" in own else ["full", "small"], _values.whole(own, "seeds", 3)
     for profile in profiles:
         read_profile(profile)  # exists
 
-    from lsoftmax.engine.files import write_text
+    from lsoftmax.files import write_text
 
     path = _records.results_folder(profiles[0]) / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ from typing import Any
 from configs.errors import ConfigError
 from configs.run_directory import run_directory
 from configs.settings import ROOT, compose, identity
-from scripts import _cli, _expected, _records
+from scripts import _cli, _expected, _records, _values
 from scripts._plan import (
     Cell,
     cells,
@@ -61,9 +61,9 @@ def reproduce(arguments: list[str]) -> None:
     if len(asked) != 1:
         raise ConfigError(f"say which one: {'; or '.join(f'{kind}={_one_of(names(kind))}' for kind in KINDS)}")
     [kind], profile = asked, own.get("profile", "full")
-    parallel = _cli.whole(own, "parallel", 1) if "parallel" in own else None
-    minutes = _cli.minutes(own, "budget_minutes")
-    dry_run, trains = _cli.flag(own, "dry_run", False), _cli.flag(own, "train", True)
+    parallel = _values.whole(own, "parallel", 1) if "parallel" in own else None
+    minutes = _values.minutes(own, "budget_minutes")
+    dry_run, trains = _values.flag(own, "dry_run", False), _values.flag(own, "train", True)
     plan, wanted = _wanted(kind, own, profile)
     _check_extra(wanted, extra)
     asked_for = narrowed(wanted, **{part: own[part] for part in PARTS if part in own})
@@ -114,8 +114,8 @@ def _wanted(kind: str, own: dict[str, str], profile: str) -> tuple[dict[str, Any
     if kind == "study":
         plan = read_study(own[kind])
         overrides = read_profile(plan["profile"] if profile == "full" else profile)
-        return plan, figure_cells(plan, overrides, _cli.whole(own, "seeds", plan["seeds"]))
-    overrides, seeds = read_profile(profile), _cli.whole(own, "seeds", 3)
+        return plan, figure_cells(plan, overrides, _values.whole(own, "seeds", plan["seeds"]))
+    overrides, seeds = read_profile(profile), _values.whole(own, "seeds", 3)
     if kind == "table":
         plan = read_table(own[kind])
         return plan, list(cells(plan, overrides, seeds))
@@ -246,7 +246,7 @@ def _execution_here(extra: list[str], device: str) -> tuple[list[str], int]:
 
 
 def _write_table(number: str, profile: str, table: dict[str, Any], wanted: Sequence[Cell]) -> Path:
-    from lsoftmax.engine.files import write_text
+    from lsoftmax.files import write_text
     from scripts import _tables
 
     records = _records.read_records(profile)
@@ -261,7 +261,7 @@ def _write_table(number: str, profile: str, table: dict[str, Any], wanted: Seque
 
 
 def _write_study(name: str, profile: str, study: dict[str, Any], wanted: Sequence[Cell]) -> Path:
-    from lsoftmax.engine.files import write_text
+    from lsoftmax.files import write_text
     from scripts import _figures, _studies, _tables
 
     results = _tables.collect(wanted, _records.read_records(*_records.sources(profile)))

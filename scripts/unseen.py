@@ -22,6 +22,7 @@ import _root  # noqa: F401
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ def images_for(settings: Settings) -> "ImageSet":
     if name == "lfw_dev":
         from data.faces import lfw_dev
 
-        return lfw_dev.read_others(Path(settings.data_root))
+        return lfw_dev.read_others(Path(settings.data_root).expanduser())
     if name not in ("cifar10", "cifar10+") and not (name == "cifar100" and seen):
         raise ConfigError(f"dataset={name}: a network of all its classes, and no others are at hand")
     from assemble import load_data
@@ -112,7 +113,7 @@ def images_for(settings: Settings) -> "ImageSet":
 
 def _study(name: str, extra: Sequence[str]) -> int:
     """Measure what can be and is not yet; the number of runs that have been measured, now or before."""
-    from lsoftmax.engine.files import write_json
+    from lsoftmax.files import write_json
     from scripts import _tables
 
     study = _plan.read_study(name)
@@ -133,8 +134,11 @@ def _study(name: str, extra: Sequence[str]) -> int:
 
 def _folders() -> dict[str, Path]:
     """Finished runs by what was asked of them."""
-    found = (ROOT / "outputs" / "runs").glob("*/*/seed=*/result.json")
-    return {json.loads(path.read_text())["config_sha256"]: path.parent for path in found}
+    found = {}
+    for path in (ROOT / "outputs" / "runs").glob("*/*/seed=*/result.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged one is nobody's run
+            found[json.loads(path.read_text())["config_sha256"]] = path.parent
+    return found
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class _Options:
     def __init__(self, own: dict[str, str]) -> None:
         self.folds = _values.whole(own, "folds", 10, least=2)
         self.pca = _values.whole(own, "pca", 0, least=0)
-        self.center = _values.truth(own, "center", False)
+        self.center = _values.flag(own, "center", False)
         self.far = _values.rates(own, "far", (0.1, 0.01, 0.001))
         if "tune" in own and (self.center or self.pca):
             raise ConfigError("center= and pca= are fitted inside training folds: they do not go with tune=")
@@ -116,27 +116,17 @@ def _report(verification: "Verification", same: list[bool], tuned: bool) -> str:
 def _write(
     folder: Path, v: "Verification", source: "_pair_source.Source", own: dict[str, str], remarks: list[str]
 ) -> None:
-    from lsoftmax.engine.files import cannot_write, write_json
+    from lsoftmax.engine.verification import describe
+    from lsoftmax.files import make_folder, write_json
     from scripts._face_curves import draw_roc
     from scripts._sheet import draw_worst
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+    make_folder(folder)
     numbers: dict[str, Any] = {
         "options": {key: value for key, value in own.items() if key != "out"},
-        "pairs": len(source.same),
         "matched": int(source.same.sum()),
-        "accuracy": v.accuracy,
-        "standard_error": v.standard_error,
-        "std": v.std,
+        **{key: value for key, value in describe(v).items() if key != "roc"},
         "fold_accuracies": list(v.fold_accuracies),
-        "thresholds": list(v.thresholds),
-        "auc": v.auc,
-        "eer": v.eer,
-        "tar_at_far": [{"far": far, "tar": t.tar, "realised_far": t.realised_far} for far, t in v.tar_at_far.items()],
-        "wrong_pairs": (~v.correct).nonzero().flatten().tolist(),
         "remarks": remarks,
     }
     write_json(folder / "verification.json", numbers)

@@ -7,14 +7,13 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, one_line
 
-from .decode import ImageError
+from .decode import IMAGE_BYTES, ImageError
 from .names import is_image_name, relative
 from .positional import PositionalFile
 
 MAX_MEMBERS = 10_000_000
-MAX_BYTES = 64 * 2**20  # of one image
 MAX_RATIO, EXEMPT = 200, 2**16  # unpacked over packed size; what unpacks to less is exempt
 LOCAL_HEADER = 30
 
@@ -53,7 +52,7 @@ class ZipImages:
     def read(self, name: str) -> bytes:
         """The member's bytes. ImageError if it is damaged or unpacks to more than an image can be."""
         member = self._members.get(name) or self.others[name]
-        if member.size > MAX_BYTES or (member.size > EXEMPT and member.size > MAX_RATIO * member.packed):
+        if member.size > IMAGE_BYTES or (member.size > EXEMPT and member.size > MAX_RATIO * member.packed):
             raise ImageError(f"{member.packed:,} bytes claim to unpack to {member.size:,}, which no image does")
         header = self._file.read(LOCAL_HEADER, member.offset)
         if len(header) < LOCAL_HEADER or header[:4] != b"PK\3\4":
@@ -97,7 +96,7 @@ def _directory(path: Path) -> list[zipfile.ZipInfo]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except Exception as error:  # zipfile raises whatever a damaged directory leads to
-        raise UserError(f"{path}: not a whole zip file ({' '.join(str(error).split())})") from None
+        raise UserError(f"{path}: not a whole zip file ({one_line(error)})") from None
     if len(members) > MAX_MEMBERS:
         raise UserError(f"{path}: {len(members):,} members, more than the {MAX_MEMBERS:,} of a face set")
     return members

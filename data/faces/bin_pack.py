@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from data.unpickle import PlainArray, PlainType, PlainUnpickler, UnsafePickle, check_opcodes
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, one_line
 
 MAX_BYTES = 2 * 2**30
 MAX_OPCODES = 2_000_000  # seven thousand pairs take 0.3 million
@@ -41,7 +41,7 @@ def read_bin(path: str | Path) -> tuple[list[bytes], np.ndarray]:
     try:
         return _pairs(_load(content))
     except Exception as error:  # a damaged pickle raises whatever its first wrong byte leads to
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise UserError(f"{path}: not a verification pack, or a damaged one ({reason[:300]})") from error
 
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "BMP")
+IMAGE_BYTES = 64 * 2**20
 ORIENTATION = 0x0112  # the EXIF tag
 
 
@@ -23,7 +24,7 @@ class ImageError(UserError):
 class Limits:
     """What an image may be; face sets stay far below."""
 
-    max_bytes: int = 64 * 2**20
+    max_bytes: int = IMAGE_BYTES
     max_side: int = 4096
     max_pixels: int = 16 * 2**20
 
@@ -57,7 +58,7 @@ def decode_image(content: bytes, limits: Limits | None = None) -> "Image.Image":
         image.load()
         return image if image.mode == "RGB" else _to_rgb(image)
     except Exception as error:
-        raise ImageError(f"cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
+        raise ImageError(f"cannot be decoded ({one_line(error)})") from None
 
 
 def is_turned(image: "Image.Image") -> bool:

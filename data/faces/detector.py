@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, one_line
 
 
 class Detector:
@@ -50,11 +50,11 @@ class Detector:
     def _resolved(self) -> Callable[[np.ndarray], np.ndarray | None]:
         if self._call is None:
             if "" not in sys.path:
-                sys.path.append("")
+                sys.path.append("")  # for good: the module may import others of that folder when it is called
             try:
                 self._call = getattr(importlib.import_module(self.module), self.function)
             except Exception as error:  # an import runs the module
-                reason = " ".join(str(error).split())
+                reason = one_line(error)
                 raise UserError(f"detector={self.module}:{self.function}: {type(error).__name__}: {reason}") from None
             if not callable(self._call):
                 raise UserError(f"detector={self.module}:{self.function} is no function")

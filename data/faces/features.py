@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, one_line
 
-from .text import numbered, read_lines
+from .text import LIST_BYTES, numbered, read_lines
 
 ARRAYS = ("embeddings", "features")
-MAX_BYTES = 2**30  # of a list
 MATRIX_TYPES = {5: "<f4", 6: "<f8"}  # CV_32F, CV_64F
 
 
@@ -77,7 +76,7 @@ def _load(path: Path) -> np.ndarray | dict[str, Any]:
                     raise ValueError(f"{name} is no array")
             return arrays
     except Exception as error:  # numpy raises whatever a damaged header or archive leads to
-        reason = "it does not exist" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
+        reason = "it does not exist" if isinstance(error, FileNotFoundError) else one_line(error)
         raise UserError(f"cannot read features from {path}: {reason}") from error
     other = ".npz" if path.suffix == ".npy" else ".npy"
     raise UserError(f"cannot read features from {path}: by its content it is a {other} file; rename it")
@@ -87,8 +86,8 @@ def read_listed(folder: str | Path, listing: str | Path, suffix: str) -> Feature
     """MegaFace's lists: JSON {"path": [...], "id": [...]}; the feature of a path lies in folder / (path + suffix)."""
     folder, listing = Path(folder).expanduser(), Path(listing).expanduser()
     try:
-        if listing.stat().st_size > MAX_BYTES:
-            raise UserError(f"{listing}: over {MAX_BYTES:,} bytes is no list of features")
+        if listing.stat().st_size > LIST_BYTES:
+            raise UserError(f"{listing}: over {LIST_BYTES:,} bytes is no list of features")
         found = json.loads(listing.read_text())
         paths = [str(path) for path in found["path"]]
         ids = [str(identity) for identity in found["id"]] if "id" in found else None
@@ -142,14 +141,6 @@ def read_matrix(path: Path) -> np.ndarray:
     if not np.isfinite(vector).all() or not vector.any():
         raise UserError(f"{path}: the feature is {'all zero' if not vector.any() else 'not finite'}")
     return vector
-
-
-def write_matrix(path: Path, vector: np.ndarray) -> None:
-    """The (D,) vector as an OpenCV matrix of one float32 column."""
-    from lsoftmax.engine.files import write_atomically
-
-    content = struct.pack("<4i", len(vector), 1, 4, 5) + vector.astype("<f4").tobytes()
-    write_atomically(path, lambda file: file.write(content))
 
 
 def _of_files(folder: Path, files: list[Path]) -> Features:

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from lsoftmax.errors import UserError
 
-EXTENSIONS = (".jpg", ".png", ".jpeg", ".bmp")
+from .names import EXTENSIONS
+
 SHOWN = 20  # of the names of missing images
 
 

@@ -5,10 +5,8 @@ from pathlib import Path
 
 from lsoftmax.errors import UserError
 
-from .decode import ImageError
+from .decode import IMAGE_BYTES, ImageError
 from .names import EXTENSIONS, is_image_name
-
-MAX_BYTES = 64 * 2**20  # of one image
 
 
 class FolderImages:
@@ -44,7 +42,7 @@ class FolderImages:
             name, size = f"{folder.name}/{entry.name}", entry.stat().st_size
             if size == 0:
                 self.left_out.append((name, "empty"))
-            elif size > MAX_BYTES:
+            elif size > IMAGE_BYTES:
                 self.left_out.append((name, f"{size:,} bytes, more than an image has"))
             elif any(ord(character) < 32 for character in name):
                 self.left_out.append((name, "a control character in its name"))

@@ -24,9 +24,11 @@ class ImageFile:
     def create(self) -> None:
         """Make it unless it is there; it takes disk space only as rows are written."""
         if not self.path.exists():
-            with open(self.path, "xb") as file:
+            beside = self.path.with_name(self.path.name + ".part")  # a kill leaves no file without its header
+            with open(beside, "wb") as file:
                 file.write(_header((self.rows, *self.shape)))
                 file.truncate(self.bytes_of(self.rows))
+            os.replace(beside, self.path)
 
     def write(self, first: int, images: np.ndarray) -> None:
         """Rows from `first` on. OSError if the disk refuses."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, one_line
 
 from .names import is_image_name
 from .similarity import rms_residual, umeyama
@@ -119,7 +119,7 @@ def _from_npz(path: Path) -> tuple[list[str], np.ndarray]:
     except KeyError as error:
         raise UserError(f"{path}: lacks the array {error}; wanted are names (N,) and landmarks (N, 5, 2)") from None
     except Exception as error:  # numpy and zipfile raise whatever a damaged file leads to
-        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        raise UserError(f"{path}: cannot be read ({one_line(error)})") from None
     if not isinstance(names, np.ndarray) or not isinstance(points, np.ndarray):
         raise UserError(f"{path}: names and landmarks are no arrays")
     if names.ndim != 1 or names.dtype.kind != "U" or points.shape not in ((len(names), 5, 2), (len(names), 10)):

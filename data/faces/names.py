@@ -1,6 +1,6 @@
 """Names of images: what counts as one, and paths that do not leave their root."""
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
+EXTENSIONS = (".jpg", ".png", ".jpeg", ".bmp")  # the likeliest first
 
 
 def is_image_name(path: str) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lsoftmax.engine.files import write_atomically, write_json
 from lsoftmax.errors import UserError
+from lsoftmax.files import write_atomically, write_json
 
 from .catalogue import Catalogue, digest
 from .crop import Crop

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, one_line
 
 from .files import listed, rows_of
 
@@ -151,7 +151,7 @@ def _load(path: Path, *, mapped: bool) -> np.ndarray:
     try:
         array: np.ndarray = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except Exception as error:  # numpy raises whatever a damaged header leads to
-        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())}); prepare the set again") from None
+        raise UserError(f"{path}: cannot be read ({one_line(error)}); prepare the set again") from None
     if not isinstance(array, np.ndarray):
         raise UserError(f"{path}: an archive instead of an array")
     return array

@@ -19,9 +19,8 @@ import numpy as np
 from lsoftmax.errors import UserError
 
 from .names import is_image_name
-from .text import MAX_LINE
+from .text import LIST_BYTES, MAX_LINE
 
-MAX_BYTES = 2**30
 LABELS = {"1": True, "0": False, "-1": False}
 
 Line = tuple[int, list[str]]  # the line's number in the file, counted from 1, and its fields
@@ -96,8 +95,8 @@ def deal_folds(same: np.ndarray, folds: int = 10) -> tuple[np.ndarray, bool]:
 def _fields(path: Path) -> tuple[list[Line], bool]:
     """The fields of every line that is not blank, and whether commas or tabs part them."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path}: over {MAX_BYTES:,} bytes is no list of pairs")
+        if path.stat().st_size > LIST_BYTES:
+            raise UserError(f"{path}: over {LIST_BYTES:,} bytes is no list of pairs")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"cannot read the pairs file {path} ({error.strerror})") from error
@@ -168,7 +167,7 @@ def _two_lines(path: Path, lines: list[Line]) -> Pairs:
         if one[1] != other[1]:
             raise UserError(f"{path}, line {number}: label {other[1]} after {one[1]} within a pair")
     images = [fields[0] for _, fields in lines]
-    same = np.array([int(fields[1]) != 0 for _, fields in lines[::2]])
+    same = np.array([int(fields[1]) > 0 for _, fields in lines[::2]])
     return Pairs(tuple(images[::2]), tuple(images[1::2]), same)
 
 

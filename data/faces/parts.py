@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from lsoftmax.engine.files import cannot_write
 from lsoftmax.errors import UserError
+from lsoftmax.files import cannot_write
 
 from .crop import Crop, Landmarks, NoFace, Remarks
 from .decode import ImageError

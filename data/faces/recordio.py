@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from lsoftmax.errors import UserError
 
+from .decode import IMAGE_BYTES
 from .positional import PositionalFile
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 WHOLE, FIRST, MIDDLE, LAST = range(4)
-MAX_BYTES = 64 * 2**20  # of one record: an image
 MAX_PARTS = 1024  # by chance the magic word occurs in one image of a million
 CHUNK = 2**20
 
@@ -47,8 +47,8 @@ def parts_of(file: PositionalFile, offset: int) -> list[Part]:
         if (part.flag in (WHOLE, FIRST)) is bool(parts):
             raise RecordError(file, offset, f"part {len(parts) + 1} of a record has flag {part.flag}: wrong order")
         total += part.length + 4
-        if total - 4 > MAX_BYTES or len(parts) == MAX_PARTS:
-            raise RecordError(file, offset, f"a record of over {MAX_BYTES:,} bytes or {MAX_PARTS} parts is no image")
+        if total - 4 > IMAGE_BYTES or len(parts) == MAX_PARTS:
+            raise RecordError(file, offset, f"a record of over {IMAGE_BYTES:,} bytes or {MAX_PARTS} parts is no image")
         parts.append(part)
         if part.flag in (WHOLE, LAST):
             return parts

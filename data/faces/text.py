@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lsoftmax.errors import UserError
 
-MAX_BYTES = 2**30
+LIST_BYTES = 2**30
 MAX_LINE = 131_072  # characters: what the csv module takes as one field
 SNIFFED = 100
 
@@ -14,8 +14,8 @@ def read_lines(path: str | Path) -> list[str]:
     """Its lines without their ends; UTF-8, with or without a byte order mark. UserError if it cannot be read."""
     path = Path(path).expanduser()
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path}: longer than the {MAX_BYTES:,} bytes a list can have")
+        if path.stat().st_size > LIST_BYTES:
+            raise UserError(f"{path}: longer than the {LIST_BYTES:,} bytes a list can have")
         text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None

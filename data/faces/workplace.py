@@ -1,14 +1,13 @@
 """The folder in which a pack comes into being: beside the one it will be, held by one process, resumed after a kill."""
 
-import fcntl
 import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from lsoftmax.engine.files import cannot_write, write_json
 from lsoftmax.errors import UserError
+from lsoftmax.files import cannot_write, lock, write_json
 
 SPARE = 64 * 2**20  # bytes that are left free
 
@@ -49,12 +48,10 @@ class Workplace:
         except OSError as error:
             raise cannot_write(path, error) from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock(self._lock, path):
+                raise UserError(f"{self.folder} is in use by another process")
             self._check_plan()
-        except OSError:
-            self._lock.close()
-            raise UserError(f"{self.folder} is in use by another process") from None
-        except UserError:
+        except BaseException:
             self._lock.close()
             raise
         return self

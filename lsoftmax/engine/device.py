@@ -9,8 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from lsoftmax.engine.files import first_line
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, first_line
 
 # What torch's RuntimeError says when memory is short on a CPU, when the bytes asked for cannot even be counted, and
 # when a card has none left for a context, for pinned pages or for cuBLAS.

@@ -1,6 +1,5 @@
 """The run folder: one run, found again by the same command, held by one process at a time."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -9,8 +8,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lsoftmax.engine import checkpoint
-from lsoftmax.engine.files import cannot_write, plain, write_json
 from lsoftmax.errors import UserError
+from lsoftmax.files import cannot_write, lock, plain, write_json
 
 
 def identity_sha256(identity: dict[str, Any]) -> str:
@@ -46,14 +45,12 @@ class RunFolder:
         except OSError as error:
             remedy = "choose another run_dir="
             raise UserError(f"cannot use the run folder {self.path}: {error.strerror}; {remedy}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not lock(self._lock, self.path / ".lock"):
             self._lock.seek(0)
             owner = self._lock.read().strip() or "another process"
             self.release()
             remedy = "wait for it, or choose another run_dir="
-            raise UserError(f"the run folder {self.path} is in use by process {owner}; {remedy}") from error
+            raise UserError(f"the run folder {self.path} is in use by process {owner}; {remedy}")
         try:
             self._lock.truncate(0)
             self._lock.write(f"{os.getpid()}\n")
@@ -141,7 +138,7 @@ class RunFolder:
 
 
 def _differences(there: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    before, now = _flat(plain(there)), _flat(plain(asked))  # as result.json has them: inf is a word there
+    before, now = flat(plain(there)), flat(plain(asked))  # as result.json has them: inf is a word there
     keys = sorted(before.keys() | now.keys())
     return [
         f"{key} is {before.get(key, 'absent')} there, {now.get(key, 'absent')} asked"
@@ -150,11 +147,12 @@ def _differences(there: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     ]
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Groups within groups on one level: {"schedule": {"lr": {"base": 1}}} -> {"schedule.lr.base": 1}."""
     if not isinstance(value, dict):
         return {prefix: value}
     return {
         key: leaf
         for name, child in value.items()
-        for key, leaf in _flat(child, f"{prefix}.{name}" if prefix else str(name)).items()
+        for key, leaf in flat(child, f"{prefix}.{name}" if prefix else str(name)).items()
     }

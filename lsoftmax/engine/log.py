@@ -12,8 +12,8 @@ from typing import Any, Self, TextIO
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from lsoftmax.engine.files import cannot_write, plain, write_text
 from lsoftmax.errors import UserError
+from lsoftmax.files import cannot_write, plain, write_text
 
 # The curves of one theme stand together in TensorBoard.
 THEMES = {

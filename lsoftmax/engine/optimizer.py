@@ -1,4 +1,4 @@
-"""SGD with Caffe's parameter groups (PAPER: weights decay, biases learn twice as fast and do not, nor do BN and PReLU).
+"""SGD with Caffe's parameter groups: weights decay; biases learn twice as fast and do not, nor do BN and PReLU.
 
 torch keeps the gradient in the momentum buffer, Caffe the gradient times the learning rate: the same while the rate is
 constant, a faster forgetting after each drop.

@@ -1,8 +1,14 @@
-"""SIGINT and SIGTERM as a request: the run saves first, then leaves with 128 + the signal's number."""
+"""SIGINT, SIGTERM and SIGHUP as a request: the run saves first, then leaves with 128 + the signal's number."""
 
 import signal
 from types import FrameType
 from typing import Self
+
+
+def asking() -> list[signal.Signals]:
+    """The signals that ask a process to stop: Ctrl-C, kill, and, but under nohup, a terminal that is closed."""
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGINT, signal.SIGTERM, *hangup]
 
 
 class Interrupted(Exception):
@@ -14,14 +20,14 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Context manager that catches SIGINT and SIGTERM. A second one of them acts at once, as it would without us."""
+    """Context manager that catches `asking()`. A second one of them acts at once, as it would without us."""
 
     def __init__(self) -> None:
         self.signum: int | None = None  # of the signal that has come
         self._before: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in asking():
             self._before[signum] = signal.signal(signum, self._remember)
         return self
 

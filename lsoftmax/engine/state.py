@@ -13,7 +13,7 @@ from lsoftmax.engine import checkpoint
 from lsoftmax.engine.device import is_memory_error
 from lsoftmax.engine.optimizer import load_optimizer
 from lsoftmax.engine.rng import random_state, restore_random_state
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, one_line
 from lsoftmax.losses import Criterion
 
 
@@ -101,7 +101,7 @@ class RunState:
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             if is_memory_error(error):  # no fault of the checkpoint
                 raise
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)[:200]
             raise UserError(
                 f"the checkpoint {path} does not fit this run ({reason}); delete it to start anew"
             ) from error

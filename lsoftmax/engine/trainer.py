@@ -13,14 +13,14 @@ from lsoftmax.engine.annealing import Annealing
 from lsoftmax.engine.checkpoint import ANCHOR
 from lsoftmax.engine.divergence import Diverged
 from lsoftmax.engine.evaluation import Batches, Evaluation, evaluate
-from lsoftmax.engine.files import first_line, link_or_copy
 from lsoftmax.engine.guard import Guard, gradient_norm
 from lsoftmax.engine.log import RunLog
 from lsoftmax.engine.optimizer import build_optimizer, set_learning_rate
 from lsoftmax.engine.plan import Plan, TrainerOptions
 from lsoftmax.engine.signals import Interrupted, StopRequest
 from lsoftmax.engine.state import OtherData, Progress, RunState
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, first_line
+from lsoftmax.files import link_or_copy
 from lsoftmax.losses import Criterion
 
 TIMES = ("images_per_s", "seconds")  # what is not the same when a run is repeated
@@ -115,8 +115,6 @@ class Trainer:
 
     def run(self, log: RunLog, stop: StopRequest) -> None:
         """Train to the last step. Raises Interrupted (saved first) or Diverged (nothing saved)."""
-        if not self.path.exists():
-            self._save(planned=True)  # so that there always is a good state to return to
         if self.options.precision not in self.progress.precisions:
             self.progress.precisions.append(self.options.precision)
         self._restart_clocks()
@@ -126,7 +124,7 @@ class Trainer:
                 if self.progress.step == self.plan.steps:
                     self._save(planned=True)
                     return
-                self._save_if_due()
+                self._save_if_due()  # before the first step too: there always is a good state to return to
                 stop.check()
                 self._step()
                 log.tick(self.progress.step)
@@ -254,12 +252,12 @@ class Trainer:
     def _return(self, divergence: dict[str, Any], divergences: list[dict[str, Any]]) -> None:
         """To the anchor, with what must not be forgotten."""
         floor = max(2 * self.progress.lambda_floor, 2 * divergence["lam"], 0.5)
-        seconds, restarts = self.elapsed(), self.progress.restarts
+        seconds, restarts, precisions = self.elapsed(), self.progress.restarts, self.progress.precisions
         self.state.load(self.anchor)
         self.guard.reset()
         divergence["floor"] = floor
         self.progress.lambda_floor, self.progress.divergences = floor, divergences
-        self.progress.seconds, self.progress.restarts = seconds, restarts
+        self.progress.seconds, self.progress.restarts, self.progress.precisions = seconds, restarts, precisions
         self._restart_clocks()
         self._save(planned=True)
 

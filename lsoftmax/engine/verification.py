@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lsoftmax.engine.evaluation import Batches
+from lsoftmax.engine.evaluation import Batches, evaluating
 from lsoftmax.metrics import Verification, best_threshold, verify_at, verify_pairs
 from lsoftmax.metrics.embeddings import cosine
 from lsoftmax.metrics.roc import thinned
@@ -18,16 +18,11 @@ Columns = tuple[Tensor, Tensor, Tensor]  # left, right (P,) int64 rows of the em
 @torch.no_grad()
 def embed(backbone: nn.Module, batches: Batches, between: Callable[[], object] = lambda: None) -> Tensor:
     """(N, D) float32 on the CPU: the features in evaluation mode. `between` is called before each batch."""
-    training = [module for module in backbone.modules() if module.training]
-    backbone.eval()
     features = []
-    try:
+    with evaluating(backbone):
         for images, _ in batches():
             between()
             features.append(backbone(images).float().cpu())
-    finally:
-        for module in training:  # each for itself: a part may be frozen
-            module.training = True
     return torch.cat(features)
 
 

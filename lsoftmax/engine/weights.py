@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lsoftmax.engine.files import first_line, write_atomically
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, first_line
+from lsoftmax.files import write_atomically
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 

@@ -9,7 +9,7 @@ With class_reduction="mean" the sum over the C classes becomes their mean, as in
 rates that suit softmax, the sum's gradient blows up (l2) or drives all scores to -1 (l1; docs/choices.md).
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -106,6 +106,6 @@ class Hinge(Criterion):
 
 
 def _check_options(form: str, norm: str, class_reduction: str) -> None:
-    check_choice("form", form, ("one_vs_all", "crammer_singer"))
-    check_choice("norm", norm, ("l1", "l2"))
-    check_choice("class_reduction", class_reduction, ("sum", "mean"))
+    check_choice("form", form, get_args(Form))
+    check_choice("norm", norm, get_args(Norm))
+    check_choice("class_reduction", class_reduction, get_args(ClassReduction))

@@ -48,7 +48,7 @@ def fold_ids(folds: int | Array, same: Tensor) -> Tensor:
     deviations = (shares - 0.5).abs()
     by_chance = 1.5 / torch.bincount(ids).sqrt()  # three standard deviations: small folds scatter
     if 0.45 <= float(same.double().mean()) <= 0.55 and (deviations > by_chance.clamp(min=0.1)).any():
-        odd = int(deviations.argmax())
+        odd = int((deviations - by_chance.clamp(min=0.1)).argmax())
         warnings.warn(
             f"{100 * float(shares[odd]):.0f} % of the pairs of fold {odd} match, of all pairs half: wrong folds?",
             FoldWarning,

@@ -90,7 +90,8 @@ def identify(
 
     Raises:
         ValueError: for shapes that do not fit, rows that are zero or not finite (names the row), no identity with two
-            probes, sizes outside 1..N, and limits that would keep more than 2^22 impostor scores.
+            probes, sizes outside 1..N, ranks below 1, limits outside (0, 1] and those that would keep more than 2^22
+            impostor scores.
     """
     queries = embeddings(probes, "probes")
     names = probe_ids.tolist() if hasattr(probe_ids, "tolist") else list(probe_ids)

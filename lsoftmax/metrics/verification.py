@@ -109,14 +109,20 @@ def summarize(
 
 
 def best_threshold(scores: Array, same: Array) -> float:
-    """The threshold with the most right decisions on these pairs; its rule for ties is widest_gap's."""
+    """The threshold with the most right decisions on these pairs; its rule for ties is widest_gap's.
+
+    scores and same, (P,), and their errors as in `verify_pairs`.
+    """
     values, labels = pair_scores(scores, same)
     order = values.argsort(descending=True)
     return widest_gap(values[order], labels[order])
 
 
 def verify_at(scores: Array, same: Array, threshold: float, *, far: Sequence[float] = FAR) -> Verification:
-    """One set judged with a threshold chosen elsewhere: LFW's View 1, or any development and test set."""
+    """One set judged with a threshold chosen elsewhere: LFW's View 1, or any development and test set.
+
+    scores, same, (P,), and far, and their errors as in `verify_pairs`; ValueError for a threshold that is nan.
+    """
     if math.isnan(threshold):
         raise ValueError("threshold is nan: choose it on other pairs with best_threshold")
     values, labels = pair_scores(scores, same)

@@ -42,18 +42,20 @@ def items() -> dict[str, Callable[[float], Iterator[Row]]]:
     }
 
 
+OWN = ["item", "seconds", "threads"]
+
+
 def bench(arguments: list[str]) -> None:
     """See above."""
-    own, rest = _cli.split_options(arguments, ["item", "seconds", "threads"])
-    if rest:
-        raise ConfigError(f"{rest[0]}: no such option; there are item=, seconds= and threads=")
+    own, rest = _cli.split_options(arguments, OWN)
+    _cli.refuse(rest, OWN)
     seconds, threads = _positive(own, "seconds", 10), int(_positive(own, "threads", 1))
 
     import torch
 
     from lsoftmax.engine.device import set_determinism
-    from lsoftmax.engine.files import write_json
     from lsoftmax.errors import UserError
+    from lsoftmax.files import write_json
     from scripts.bench.measure import origin
 
     known = items()

@@ -62,9 +62,9 @@ def short(label: str) -> str:
     return f"{name}, $m = {m}$" if found else name
 
 
-def nothing(axes: Axes, why: str = "not run") -> None:
-    """An empty place that says why it is."""
-    axes.text(0.5, 0.5, why, ha="center", va="center", color="0.5", transform=axes.transAxes)
+def nothing(axes: Axes) -> None:
+    """A place that is empty, and says so."""
+    axes.text(0.5, 0.5, "not run", ha="center", va="center", color="0.5", transform=axes.transAxes)
     axes.set(xticks=[], yticks=[])
 
 

@@ -1,8 +1,11 @@
 """What is no value: unknown keys, keys of another choice, text that cannot be read. Always one line."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
-from configs import ConfigError, compose
+from configs import ConfigError, arguments, compose, settings
 
 
 def message(*overrides: str) -> str:
@@ -101,6 +104,31 @@ def test_a_list_of_values_without_m_points_to_the_sweep(option: str) -> None:
 @pytest.mark.parametrize("group", ["dataset", "model", "loss", "schedule", "trainer"])
 def test_a_group_that_is_null_is_an_error_that_names_it(group: str) -> None:
     assert group in message(f"{group}=null")
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["schedule=5", "dataset=1.5", "loss=1e3", "experiment=1", "debug=true", "dataset={a:1}", "model=", "trainer=-1"],
+)
+def test_a_group_that_is_no_name_shows_the_names(option: str) -> None:
+    group = option.partition("=")[0]
+    said = message(option)
+    assert said.startswith(f"{group}=") and f": choose one of {arguments.groups()[group][0]}" in said
+
+
+def test_a_key_as_near_to_several_names_them() -> None:
+    assert message("loss.n=3") == "unknown key loss.n; did you mean loss.s or loss.m?"
+
+
+@pytest.mark.parametrize("text", ["name: [softmax", "a: b: c", "\tname: softmax"])
+def test_a_configuration_file_that_is_no_yaml_is_one_line(
+    text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(settings.ROOT / "configs", tmp_path / "configs")
+    (tmp_path / "configs" / "loss" / "softmax.yaml").write_text(text)
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    said = message("loss=softmax")
+    assert said.startswith("a file of the configuration cannot be read: ") and "softmax.yaml" in said
 
 
 @pytest.mark.parametrize("option", ["~loss", "~trainer", "~loss.m", "~schedule.lr"])

@@ -1,4 +1,4 @@
-"""The named schedules against PAPER.md, sections 2, 4 and 8; read at single steps, as the trainer does."""
+"""The named schedules against Section 5.1 and the authors' solvers; read at single steps, as the trainer does."""
 
 from functools import cache
 
@@ -51,7 +51,7 @@ def test_the_caffe_rate_falls_by_10_at_its_own_steps(name: str, drops: list[int]
     assert lr(29_999) == pytest.approx(0.1 * 0.1 ** len(drops))
 
 
-# name, iterations at which lambda passes 10, 1 and 0.1 (PAPER.md, section 2; iteration 1 is step 0)
+# name, iterations at which lambda passes 10, 1 and 0.1 (iteration 1 is step 0)
 CROSSINGS = [
     ("mnist_caffe", (5_625, 8_728, 12_041)),
     ("mnist_paper", (5_625, 8_728, 12_041)),
@@ -115,7 +115,7 @@ def test_the_default_lambda_ends_small_while_the_rate_is_high() -> None:
     assert default.lam(300) < 0.1 and default.lr(300) == 0.1
 
 
-# experiment: dataset, mean, augment, model, m (PAPER.md, section 8)
+# experiment: dataset, mean, augment, model, m (Section 5.1)
 CAFFE_EXPERIMENTS = {
     "caffe_mnist": ("mnist", 127.5, "none", "caffe_mnist", 4),
     "caffe_cifar10": ("cifar10", "image", "mirror", "caffe_cifar10", 2),

@@ -1,5 +1,6 @@
 """checkpoint.pt: plain, whole, and harmless whoever wrote it."""
 
+import errno
 import math
 import os
 import pickle
@@ -178,3 +179,51 @@ def test_refused_data_leaves_the_checkpoint_alone(tools, path, good):
     with pytest.raises(UserError):
         tools.trainer(path.parent, data_sha256="b" * 64).resume()
     assert path.read_bytes() == good
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_too_little_memory_is_no_fault_of_the_checkpoint(path, good, monkeypatch, error):
+    def load(*_, **__):
+        raise error
+
+    path.write_bytes(good)
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(type(error)):
+        checkpoint.load(path)
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(path, good, monkeypatch):
+    def load(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    path.write_bytes(good)
+    monkeypatch.setattr(torch, "load", load)
+    assert outcome(path) == f"the checkpoint {path} cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 5_000, 20_000])
+def test_a_checkpoint_that_finds_no_room_leaves_the_last_one(tools, tmp_path, size):
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, {"step": 1})
+    with tools.file_size_limit(size), pytest.raises(UserError, match=r"^cannot write .*File too large[^\n]*$"):
+        checkpoint.save(path, {"step": 2, "weights": torch.randn(10_000)})
+    assert checkpoint.load(path)["step"] == 1 and os.listdir(tmp_path) == ["checkpoint.pt"]
+
+
+def test_a_run_that_finds_no_room_ends_with_an_error_and_goes_on_later(tools, tmp_path, monkeypatch):
+    trainer = tools.trainer(tmp_path / "full")
+    save = torch.save
+    monkeypatch.setattr(
+        torch, "save", lambda state, file: save(state, file) if state["progress"]["step"] < 10 else _full()
+    )
+    with pytest.raises(UserError, match="No space left"):
+        tools.go(trainer)
+    monkeypatch.setattr(torch, "save", save)
+    whole = tools.outcome(tools.go(tools.trainer(tmp_path / "whole")))
+    tools.check_same(tools.outcome(tools.go_on(tmp_path / "full")), whole)
+
+
+def _full():
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -9,9 +9,9 @@ import torch
 
 from lsoftmax.engine import checkpoint
 from lsoftmax.engine.divergence import Diverged
-from lsoftmax.engine.files import write_json
 from lsoftmax.engine.record import diverged_record
 from lsoftmax.engine.signals import Interrupted
+from lsoftmax.files import write_json
 
 
 def spoiled(tools, step, value=math.nan):
@@ -205,6 +205,15 @@ def test_a_return_to_step_0_forgets_momentum(tools, tmp_path):
     returned = tools.go(raising(tools, tmp_path / "a", **changes))
     straight = tools.go(raising(tools, tmp_path / "b", **changes | {"lam": lambda step: 2.0, "limit": 0.0}))
     tools.check_same(returned.optimizer.state_dict(), straight.optimizer.state_dict())
+
+
+def test_a_return_does_not_forget_in_what_precision_steps_were_done(tools, tmp_path):
+    with pytest.raises(Interrupted):  # after its checkpoint at 5
+        tools.go(raising(tools, tmp_path), tools.StopAt(16))
+    trainer = raising(tools, tmp_path)
+    assert trainer.resume() and trainer.progress.step > 5
+    trainer.progress.precisions.append("bf16")  # as going on in another precision would have it
+    assert tools.go(trainer).progress.divergences and trainer.progress.precisions == ["fp32", "bf16"]
 
 
 def test_a_return_does_not_lose_time(tools, tmp_path):

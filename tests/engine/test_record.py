@@ -8,7 +8,7 @@ import torch
 from lsoftmax.engine.folder import identity_sha256
 from lsoftmax.engine.record import diverged_record, final_record
 
-# DESIGN.md, section 4
+# What README promises of result.json.
 FIELDS = {
     *("status", "dataset", "model", "loss", "schedule", "seed", "steps", "test_error", "train_error", "val_error"),
     *("wrong", "predicted_classes", "verification", "num_classes", "parameters", "multiply_adds", "curve", "restarts"),

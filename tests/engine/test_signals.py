@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM ask; a second one acts."""
+"""SIGINT, SIGTERM and SIGHUP ask; a second one acts."""
 
 import signal
 
@@ -47,3 +47,16 @@ def test_the_handlers_before_are_put_back_after_an_error():
     with pytest.raises(ZeroDivisionError), StopRequest():
         raise ZeroDivisionError
     assert signal.getsignal(signal.SIGINT) == before
+
+
+@pytest.mark.parametrize(("handler", "asks"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])
+def test_a_closed_terminal_asks_but_under_nohup(handler, asks):
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        with StopRequest() as stop:
+            assert (signal.getsignal(signal.SIGHUP) != handler) == asks
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.signum == (signal.SIGHUP if asks else None)
+        assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)

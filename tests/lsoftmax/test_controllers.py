@@ -9,7 +9,7 @@ from lsoftmax import AdaptiveLambda, LSoftmaxLinear, required_lambda
 
 
 def defined(batches, accuracy=0.7, initial=1000.0, rate=0.02, minimum=0.0, maximum=1000.0, delay=0):
-    """Lambda at the beginning and after each batch (lists of numbers), in float64, as DESIGN's words have it."""
+    """Lambda at the beginning and after each batch (lists of numbers), in float64, from the definition."""
     average, lambdas = math.log(initial + 0.01), [initial]
     for number, batch in enumerate(batches):
         if number < delay:

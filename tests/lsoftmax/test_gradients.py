@@ -55,7 +55,7 @@ def test_gradcheck_of_a_constant_correction_passes_against_that_constant(gradien
     norms = (features.norm(dim=1) * weight.norm(dim=1))[:, None]
     shift = (lsoftmax_logits(features, weight, labels, m=4).diagonal()[:, None] / norms - cosine).detach()
 
-    def plain(x, w):  # what autograd makes of the definition in PEERS.md, section 3
+    def plain(x, w):  # what autograd makes of the definition
         live = x.norm(dim=1, keepdim=True) * w.norm(dim=1, keepdim=True)
         return x @ w.T + torch.eye(4) * shift * (live if gradient == "norms_live" else norms.detach())
 

@@ -87,7 +87,7 @@ def test_float32_is_near_the_golden_values(case, path, gradients):
     features, weight, labels = tensors(case)
     results = gradients(path(labels, m=case["m"], lam=case["lam"]), features.float(), weight.float())
     for actual, key in zip(results, ("loss_mean", "grad_x", "grad_w"), strict=True):
-        assert_near(actual, case[key], rtol=2e-5, atol=2e-5)  # PAPER: about 1e-5 at m <= 8
+        assert_near(actual, case[key], rtol=2e-5, atol=2e-5)  # float32: about 1e-5 at m <= 8
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.5, 5.0, 1000.0])

@@ -9,7 +9,8 @@ import pytest
 
 from configs.errors import ConfigError
 from configs.settings import ROOT
-from scripts._cli import main, whole
+from scripts._cli import main
+from scripts._values import whole
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", "9" * 5000])

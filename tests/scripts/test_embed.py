@@ -236,6 +236,8 @@ def test_a_wrong_option_is_one_line(script, options, part):
         (["align=umeyama"], "align must be none"),
         (["align=fixed"], "align=fixed is for faces"),
         (["dataset=mnist"], "has its own dataset"),
+        (["dataset.scale=2"], "dataset.scale=2: the run in "),
+        (["seed=3"], "seed=3: the run in "),
         (["trainer.eval_batch_size=0"], "trainer.eval_batch_size must be"),
     ],
 )

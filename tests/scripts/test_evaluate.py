@@ -39,6 +39,12 @@ def numbers(script, finished, tmp_path):
     return json.loads((tmp_path / "numbers.json").read_text())
 
 
+def test_a_folder_for_the_numbers_is_made_or_refused_before_the_pass(script, finished, tmp_path):
+    assert script("evaluate", f"run={finished}", f"out={tmp_path / 'new' / 'a.json'}").code == 0
+    said = script("evaluate", f"run={finished}", f"out={tmp_path / 'new' / 'a.json' / 'b.json'}")
+    assert (said.code, said.out) == (2, "") and said.err.startswith("error: cannot write ")
+
+
 def test_the_confusion_matrix_counts_every_image_once(numbers):
     assert np.sum(numbers["confusion"], axis=1).tolist() == [100] * 10
 

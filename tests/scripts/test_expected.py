@@ -32,6 +32,10 @@ def test_runs_of_the_same_kind_count_by_their_images_and_the_median_decides(cell
     assert of_the_same_kind(cell, records) == pytest.approx(300)
 
 
+def test_a_run_that_stopped_before_its_last_step_tells_nothing(cell, made_up):
+    assert of_the_same_kind(cell, [made_up(cell.settings, seconds=10.0, status="diverged")]) is None
+
+
 @pytest.mark.parametrize("other", [{"model": {"width": 7}}, {"dataset": {"name": "other"}}])
 def test_runs_of_another_network_or_other_data_are_not_of_the_same_kind(cell, made_up, other):
     assert of_the_same_kind(cell, [made_up(cell.settings, **other)]) is None

@@ -1,11 +1,11 @@
 """scripts/identify.py end to end on feature files."""
 
 import json
+import struct
 
 import numpy as np
 import pytest
 
-from data.faces.features import write_matrix
 from lsoftmax.metrics import identify
 
 RNG = np.random.default_rng(0)
@@ -44,7 +44,8 @@ def test_a_seed_shuffles_the_nested_sets_but_not_the_whole(script, files):
 def test_folders_of_matrices_say_who_is_who(script, files, tmp_path):
     for index, vector in enumerate(PROBES):
         (tmp_path / "p" / f"id{IDS[index]}").mkdir(parents=True, exist_ok=True)
-        write_matrix(tmp_path / "p" / f"id{IDS[index]}" / f"{index}.png_alg.bin", vector)
+        matrix = struct.pack("<4i", len(vector), 1, 4, 5) + vector.tobytes()  # OpenCV's: rows, columns, step, float32
+        (tmp_path / "p" / f"id{IDS[index]}" / f"{index}.png_alg.bin").write_bytes(matrix)
     one = script("identify", *files)
     assert script("identify", f"probes={tmp_path / 'p'}", files[1]).out == one.out
     names = [f"id{IDS[index]}/{index}.png" for index in range(12)]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import pytest
 
@@ -137,6 +138,18 @@ def test_a_curve_is_what_the_lines_say():
     assert steps == [3, 9] and values[0] == 2.0 and math.isnan(values[1])
 
 
+def test_run_may_be_said(script, made, tmp_path):
+    run = made("a/seed=0")
+    said = [script("plot_run", option, f"out={tmp_path / 'curves.png'}") for option in (str(run), f"run={run}")]
+    assert said[0] == said[1] and said[0].code == 0
+
+
+def test_without_matplotlib_it_is_one_line(script, made, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    said = script("plot_run", str(made("a/seed=0")), f"out={tmp_path / 'curves.png'}")
+    assert (said.code, said.err) == (2, "error: nothing was drawn: matplotlib is missing (pip install matplotlib)\n")
+
+
 def test_a_folder_that_is_no_run_is_one_line(script, tmp_path):
     said = script("plot_run", str(tmp_path), f"out={tmp_path / 'c.png'}")
     assert said.code == 2 and said.err == f"error: there is no run in {tmp_path}: metrics.jsonl is missing\n"
@@ -167,4 +180,4 @@ def test_without_a_run_it_says_how_to_call_it(script):
 def test_a_place_that_cannot_be_written_is_one_line(script, made, tmp_path):
     (tmp_path / "file").touch()
     said = script("plot_run", str(made("run")), f"out={tmp_path / 'file' / 'c.png'}")
-    assert said.code == 2 and said.err.startswith("error: out=")
+    assert said.code == 2 and said.err.startswith("error: cannot write ")

@@ -12,7 +12,7 @@ def test_it_draws_a_picture(script, tmp_path):
 
 
 def test_it_tells_the_rate_where_lambda_passes_one(script, tmp_path):
-    # The released CIFAR10 lambda is 1 at step 8,296 (PAPER.md, section 2), where Section 5.1's rate is still 0.1.
+    # The released CIFAR10 lambda is 1 at step 8,296, where Section 5.1's rate is still 0.1.
     said = script("plot_schedule", "schedule=cifar10_paper", f"out={tmp_path / 's.png'}")
     assert "lambda < 1    from step 8,295 on, where the learning rate is 0.1" in said.out
 

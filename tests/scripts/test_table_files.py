@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs.errors import ConfigError
 from configs.settings import identity
+from scripts import _plan
 from scripts._plan import RECIPES, cells, read_profile, read_table
 
 from .conftest import composed
@@ -138,3 +140,34 @@ def test_the_small_runs_rate_drops_at_the_same_parts_of_the_run(dataset):
 def test_the_small_runs_lambda_is_the_authors_stretched_to_its_steps(dataset):
     paper, small = (schedule.lam.gamma * schedule.steps for schedule in schedules(dataset))
     assert small == pytest.approx(paper, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "part"),
+    [
+        ("paper: [loss.", "papr: [loss.", "unknown key papr; a table's row has label, overrides, numbers, paper"),
+        ("overrides: [dataset=cifar10]", "overides: [dataset=cifar10]", "unknown key overides; a table's column"),
+        ("metric: ", "metrics: ", "unknown key metrics; a table has title, metric"),
+        ("title: ", "# ", "a table needs title"),
+        ("columns:", "columns:\n  - cifar10", "a table's column must be keys and values, got 'cifar10'"),
+        ("columns:", "columns: [", "cannot be read: while parsing"),
+    ],
+)
+def test_a_mistake_in_a_tables_file_is_one_line_that_names_it(before, after, part, monkeypatch, tmp_path):
+    text = (_plan.ROOT / "configs" / "table" / "3.yaml").read_text()
+    assert before in text
+    (tmp_path / "configs" / "table").mkdir(parents=True)
+    (tmp_path / "configs" / "table" / "3.yaml").write_text(text.replace(before, after, 1))
+    monkeypatch.setattr(_plan, "ROOT", tmp_path)
+    with pytest.raises(ConfigError, match="^configs/table/3.yaml") as said:
+        read_table("3")
+    assert part in str(said.value) and "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("text", ["", "- a", "text"])
+def test_a_file_without_keys_is_one_line(text, monkeypatch, tmp_path):
+    (tmp_path / "configs" / "profile").mkdir(parents=True)
+    (tmp_path / "configs" / "profile" / "mine.yaml").write_text(text)
+    monkeypatch.setattr(_plan, "ROOT", tmp_path)
+    with pytest.raises(ConfigError, match="^configs/profile/mine.yaml must hold keys and values$"):
+        read_profile("mine")

@@ -163,6 +163,14 @@ def test_worse_than_softmax_is_positive(written, runs):
     assert written(records)[AGAINST].startswith("+50.00 [+")
 
 
+def test_runs_that_are_worse_than_softmaxs_mean_are_counted(written, sheet, runs):
+    ours = runs("L-Softmax (m=4)", *({"wrong": range(n)} for n in (3, 5, 7)))
+    records = {**runs("Softmax", {"wrong": range(4)}, {"wrong": range(6)}), **ours}  # 5 is as good
+    assert written(records)[OURS] == "5.00 ± 2.00 (3; 1 worse)" and "worse" not in written(records, "Softmax")[OURS]
+    rows = [sheet(records)["Ones", method, "best"] for method in ("L-Softmax (m=4)", "Softmax")]
+    assert [row["worse"] for row in rows] == ["1", "0"]
+
+
 @pytest.mark.parametrize("softmax, ours", [(1, 1), (2, 1), (1, 3)])
 def test_a_single_run_has_a_difference_and_no_interval(written, runs, softmax, ours):
     records = runs("Softmax", *softmax * [{"wrong": []}])
@@ -240,4 +248,4 @@ def test_the_csv_has_a_line_for_rows_that_were_not_run(sheet):
 
 def test_every_line_of_the_csv_has_as_many_fields_as_its_head(table, wanted):
     text = _tables.comma_separated(table, _tables.collect(wanted, {}))
-    assert {len(line) for line in csv.reader(io.StringIO(text))} == {15}
+    assert {len(line) for line in csv.reader(io.StringIO(text))} == {16}

@@ -67,14 +67,15 @@ def test_of_all_pairs_it_tells_how_many_a_threshold_tells_apart(run_of, cifar100
     assert found["tar"] == pytest.approx(100 * highest.tar, abs=3)
 
 
-def test_of_lfw_the_people_of_the_test_are_unseen(tmp_path):
+def test_of_lfw_the_people_of_the_test_are_unseen(tmp_path, monkeypatch):
     folder = tmp_path / "lfw"
     for name, count in {"Ann": 2, "Bob": 1}.items():
         (folder / "images" / name).mkdir(parents=True)
         for number in range(1, count + 1):
             Image.new("RGB", (96, 112), (10 * number, 0, 0)).save(folder / "images" / name / f"{name}_{number:04d}.png")
     (folder / "peopleDevTest.txt").write_text("2\nAnn\t2\nBob\t1\n")
-    images = unseen.images_for(compose(["dataset=lfw_dev", f"data_root={tmp_path}"]))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    images = unseen.images_for(compose(["dataset=lfw_dev", "data_root=~"]))
     assert images.class_names == ("Ann", "Bob") and images.labels.tolist() == [0, 0, 1]
     assert images.images[:, 0, 0, 0].tolist() == [10, 20, 10]
 
@@ -241,5 +242,8 @@ def test_weights_of_another_run_are_not_taken(study, elsewhere, run_of, cifar100
     folder = elsewhere / "runs" / "cifar10" / "by hand" / "seed=0"
     shutil.copytree(run_of((3, 32, 32), torch.full((3, 1, 1), 120.0), *CIFAR10), folder)
     (folder / "result.json").write_text(json.dumps(record | {"test_error": 50.0}))
+    for number, damaged in enumerate(["{", "[]", "{}"], start=1):
+        (folder.parent / f"seed={number}").mkdir()
+        (folder.parent / f"seed={number}" / "result.json").write_text(damaged)
     assert script("unseen", "study=any").code == 0
     assert not (elsewhere / "results" / "stability" / "unseen").exists()

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from data.faces.crop import Crop
 from lsoftmax.engine.signals import StopRequest
 from lsoftmax.engine.verification import verify
 from lsoftmax.engine.weights import read_weights
+from lsoftmax.metrics import FoldWarning
 
 CPU = torch.device("cpu")
 PEOPLE, EACH = 24, 3
@@ -251,4 +253,19 @@ def test_what_should_be_said_of_the_pairs_is_said(
     (tmp_path / "lfw.bin").write_bytes(pickle.dumps(([file.getvalue()] * 40, [k % 2 == 0 for k in range(20)])))
     result = run(tmp_path, tmp_path / "run", "experiment=casia_lfw")
     assert "warning: lfw: alignment umeyama/SphereFace in training, none/none here" in capsys.readouterr().out
-    assert result["verification"]["lfw"]["accuracy"] == 0.5
+    assert result["verification"]["lfw"]["accuracy"] == 0.5 and "remarks" not in result["verification"]["lfw"]
+    assert [note.partition(",")[0] for note in result["notes"]] == ["lfw: alignment umeyama/SphereFace in training"]
+
+
+def test_a_warning_of_the_protocol_is_said_and_recorded(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(*arguments: Any) -> Any:
+        warnings.warn("odd folds", FoldWarning, stacklevel=1)
+        return judged(*arguments)
+
+    judged = assemble._judge
+    monkeypatch.setattr(assemble, "_judge", judge)
+    result = run(root, tmp_path, "dataset=lfw_dev")
+    assert result["verification"]["pairsDevTest"]["remarks"] == ["odd folds"] and "notes" not in result
+    assert "warning: pairsDevTest: odd folds" in capsys.readouterr().out

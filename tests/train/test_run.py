@@ -117,7 +117,7 @@ def test_the_result_says_what_was_asked(smoke: Smoke, result: Result) -> None:
 
 def test_the_weights_file_says_what_it_is(smoke: Smoke) -> None:
     tensors, metadata = read_weights(smoke[0] / "model.safetensors")
-    assert metadata["dataset"]["name"] == "mnist5k" and metadata["num_classes"] == 10
+    assert metadata["dataset"]["name"] == "mnist5k" and metadata["num_classes"] == 10 and metadata["mean"] == "image"
     assert metadata["model"]["name"] == "mnist" and metadata["loss"]["m"] == 4
     assert tensors["input.mean"].shape == (1, 28, 28)
 

@@ -98,6 +98,7 @@ def test_a_column_of_folds(pairs_of):
         ("a.jpg 1\nb.jpg 1\nc.jpg 0\n", "two lines make a pair, but there are 3"),
         ("a.jpg 1\nb.jpg 0\n", "line 2: label 0 after 1"),
         ("a.jpg 1\nb.jpg x\n", "line 2"),
+        ("a.jpg 1\nb.jpg -1\n", "line 2: label -1 after 1"),
     ],
 )
 def test_what_is_none_of_the_forms_is_named_by_its_line(pairs_of, text, part):

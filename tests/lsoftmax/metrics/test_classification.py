@@ -80,3 +80,8 @@ def test_a_prediction_out_of_range_is_not_counted_for_another_class(prediction, 
     # The pair would otherwise land in a neighbouring row of the matrix.
     with pytest.raises((ValueError, RuntimeError)):
         confusion_matrix(torch.tensor([prediction]), torch.tensor([label]), 2)
+
+
+def test_shapes_that_differ_are_no_predictions():
+    with pytest.raises(ValueError, match=r"predictions \(3,\) and labels \(1,\) must match"):
+        confusion_matrix(torch.tensor([0, 1, 0]), torch.tensor([1]), 2)

@@ -199,6 +199,13 @@ def test_uneven_folds_of_even_pairs_are_warned_of():
         verify_pairs(same + 0.0, same, folds=2)
 
 
+def test_the_fold_that_is_beyond_chance_is_named_not_a_small_one_within():
+    fold = np.repeat([0, 1, 2], [1000, 10, 1000])
+    same = np.concatenate([np.arange(1000) < 700, np.arange(10) < 9, np.arange(1000) < 300]).astype(int)
+    with pytest.warns(FoldWarning, match="(70|30) % of the pairs of fold (0|2)"):
+        verify_pairs(same + 0.0, same, folds=fold)
+
+
 def test_a_scatter_beyond_chance_is_warned_of():
     same = np.tile([1, 0], 300)
     scores = same.astype(float)

@@ -1,15 +1,17 @@
 """Files that are either the old one or the new one, never half of one."""
 
+import fcntl
 import json
 import math
 import os
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
-from lsoftmax.errors import UserError
+from lsoftmax.errors import UserError, first_line
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -24,7 +26,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         _flush_folder(path.parent)
     # torch.save reports a refused write as RuntimeError.
     except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system, a folder that is none
+            beside.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
 
 
@@ -62,13 +65,30 @@ def link_or_copy(source: Path, target: Path) -> None:
         raise cannot_write(target, error) from error
 
 
+def make_folder(folder: Path) -> None:
+    """With its parents, where there is none. UserError if that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def lock(file: TextIO, path: Path) -> bool:
+    """Whether the open file, which lies at `path`, is this process's now, until it is closed; False if another has it.
+
+    UserError if the file system knows no locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise UserError(f"cannot lock {path}: {error.strerror}; choose a folder on another file system") from error
+    return True
+
+
 def cannot_write(path: Path, error: BaseException) -> UserError:
     return UserError(f"cannot write {path}: {_reason(error)}; free some space or write elsewhere (run_dir=, out=)")
-
-
-def first_line(error: BaseException) -> str:
-    """What it says, as far as one line holds it; its name if it says nothing."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _reason(error: BaseException) -> str:

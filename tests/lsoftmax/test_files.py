@@ -10,11 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from lsoftmax.engine import checkpoint
-from lsoftmax.engine.files import write_atomically, write_json, write_text
 from lsoftmax.errors import UserError
+from lsoftmax.files import lock, make_folder, write_atomically, write_json, write_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,32 +83,6 @@ def test_a_missing_folder_is_an_error(tmp_path):
         write_text(tmp_path / "missing" / "file", "new")
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, 5_000, 20_000])
-def test_a_checkpoint_that_finds_no_room_leaves_the_last_one(tools, tmp_path, size):
-    path = tmp_path / "checkpoint.pt"
-    checkpoint.save(path, {"step": 1})
-    with tools.file_size_limit(size), pytest.raises(UserError, match=r"^cannot write .*File too large[^\n]*$"):
-        checkpoint.save(path, {"step": 2, "weights": torch.randn(10_000)})
-    assert checkpoint.load(path)["step"] == 1 and os.listdir(tmp_path) == ["checkpoint.pt"]
-
-
-def test_a_run_that_finds_no_room_ends_with_an_error_and_goes_on_later(tools, tmp_path, monkeypatch):
-    trainer = tools.trainer(tmp_path / "full")
-    save = torch.save
-    monkeypatch.setattr(
-        torch, "save", lambda state, file: save(state, file) if state["progress"]["step"] < 10 else _full()
-    )
-    with pytest.raises(UserError, match="No space left"):
-        tools.go(trainer)
-    monkeypatch.setattr(torch, "save", save)
-    whole = tools.outcome(tools.go(tools.trainer(tmp_path / "whole")))
-    tools.check_same(tools.outcome(tools.go_on(tmp_path / "full")), whole)
-
-
-def _full():
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
 def test_json_has_words_for_what_is_no_number(tmp_path):
     write_json(tmp_path / "file", {"x": math.nan, "y": [math.inf, 1.0]})
     assert json.loads((tmp_path / "file").read_text()) == {"x": "nan", "y": ["inf", 1.0]}
@@ -126,7 +98,7 @@ def test_json_keeps_strings_and_writes_lists_of_numbers_on_one_line(tmp_path):
 KILLED = """
 import io, os, signal, sys
 from pathlib import Path
-from lsoftmax.engine import files
+from lsoftmax import files
 moment, path = sys.argv[1], Path(sys.argv[2])
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 def write(file):
@@ -156,3 +128,39 @@ def test_a_half_that_a_killed_writer_left_is_written_over(path):
     path.with_name("file.part").write_bytes(b"half of something longer than the new one")
     write_text(path, "new")
     assert path.read_text() == "new" and os.listdir(path.parent) == ["file"]
+
+
+@pytest.mark.parametrize("taken", ["a", "a/b.part"])
+def test_a_place_that_takes_no_file_is_one_line(tmp_path, taken):
+    (tmp_path / "a").mkdir()
+    if taken == "a":
+        (tmp_path / "a").rmdir()
+        (tmp_path / "a").write_text("a file where a folder should be")
+    else:
+        (tmp_path / taken).mkdir()
+    with pytest.raises(UserError, match="^cannot write "):
+        write_text(tmp_path / "a" / "b", "new")
+
+
+def test_a_folder_is_made_with_its_parents_or_refused_in_one_line(path):
+    make_folder(path.parent / "a" / "b")
+    make_folder(path.parent / "a" / "b")
+    assert (path.parent / "a" / "b").is_dir()
+    with pytest.raises(UserError, match=f"^cannot write {path}/c: "):
+        make_folder(path / "c")
+
+
+def test_a_lock_is_held_until_the_file_is_closed(path):
+    with open(path, "a") as first, open(path, "a") as second:
+        assert lock(first, path) and not lock(second, path)
+        first.close()
+        assert lock(second, path)
+
+
+def test_a_file_system_without_locks_is_said(path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with open(path, "a") as file, pytest.raises(UserError, match=f"^cannot lock {path}: {os.strerror(errno.ENOSYS)}; "):
+        lock(file, path)
