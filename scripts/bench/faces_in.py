@@ -1,33 +1,34 @@
 """Packing faces beside decoding them: the share of the pure decode rate of the same cores that prepare_faces keeps.
 
-    python scripts/bench/faces_in.py source=outputs/data/lfw/images [landmarks=FILE] [workers=2] [rounds=3]
+    python -m scripts.bench.faces_in source=outputs/data/lfw/images [landmarks=FILE] [workers=2] [rounds=3]
 
 Pure decoding reads each file and has Pillow make RGB pixels of it, in as many processes, and does nothing else. The two
 take turns, so that other load falls on both, and the best round of each counts. Rates are images a second of the clock,
 and, which other load disturbs less, images a second of processor time. Without landmarks= the images are aligned ones.
 """
 
+import multiprocessing
+import os
 import sys
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
+from configs.errors import ConfigError
+from scripts import _cli, _execution, _values
 
-# isort: split
-
-import multiprocessing  # noqa: E402
-import os  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from typing import Any  # noqa: E402
-
-from scripts import _cli  # noqa: E402
+OWN = ["source", "landmarks", "workers", "rounds"]
 
 
 def faces_in(arguments: list[str]) -> None:
     """See above."""
-    own, _ = _cli.split_options(arguments, ["source", "landmarks", "workers", "rounds"])
-    workers = int(own.get("workers", len(os.sched_getaffinity(0))))
+    own, rest = _cli.split_options(arguments, OWN)
+    _cli.refuse(rest, OWN)
+    if "source" not in own:
+        raise ConfigError("say source=")
+    workers, rounds = _values.whole(own, "workers", _execution.cores()), _values.whole(own, "rounds", 3)
 
     import data.faces.pack  # noqa: F401  (before the clock starts)
     from data.faces.sources import open_source
@@ -41,8 +42,7 @@ def faces_in(arguments: list[str]) -> None:
             pool.close()
             pool.join()
 
-    rounds = range(int(own.get("rounds", 3)))
-    measured = [(_rates(decode, len(paths)), _rates(lambda: _pack(source, workers), len(paths))) for _ in rounds]
+    measured = [(_rates(decode, len(paths)), _rates(lambda: _pack(source, workers), len(paths))) for _ in range(rounds)]
     print(f"{len(paths):,} images, {workers} processes, {os.cpu_count()} cores")
     for unit, k in (("second", 0), ("processor second", 1)):
         pure, packed = max(pair[0][k] for pair in measured), max(pair[1][k] for pair in measured)
