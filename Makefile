@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SHELL := bash
+LOOP := set -eo pipefail; for
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test test-slow bench tables studies figures report reproduce-small lint clean
@@ -32,17 +34,17 @@ bench: $(STAMP) ## time and memory, side by side with the plain layer; an idle m
 	@$(BIN)/python -m scripts.bench
 
 tables: $(STAMP) ## write the paper's tables and the studies' from the committed records, without training
-	@for n in 2 3 4 5; do $(BIN)/python scripts/reproduce.py table=$$n train=false | tail -n 1; done
-	@for n in 2 3 4 5; do $(BIN)/python scripts/reproduce.py table=$$n train=false profile=small | tail -n 1; done
-	@for f in configs/study/*.yaml; do $(BIN)/python scripts/reproduce.py study=$$(basename $$f .yaml) train=false | tail -n 1; done
+	@$(LOOP) n in 2 3 4 5; do $(BIN)/python scripts/reproduce.py table=$$n train=false | tail -n 1; done
+	@$(LOOP) n in 2 3 4 5; do $(BIN)/python scripts/reproduce.py table=$$n train=false profile=small | tail -n 1; done
+	@$(LOOP) f in configs/study/*.yaml; do $(BIN)/python scripts/reproduce.py study=$$(basename $$f .yaml) train=false | tail -n 1; done
 
 studies: $(STAMP) ## run what is missing of all reduced studies (docs/stability.md), resumable: days on two cores
-	@set -e; for f in $$(grep -L "^profile: full" configs/study/*.yaml); do \
+	@$(LOOP) f in $$(grep -L "^profile: full" configs/study/*.yaml); do \
 		OMP_NUM_THREADS=1 $(BIN)/python scripts/reproduce.py study=$$(basename $$f .yaml) trainer=fast parallel=2 $(OPTIONS); done
 
 figures: $(STAMP) ## draw the figures from the committed records, without training
-	@for n in psi 4 lr_lambda 2 5 6 7 roc; do $(BIN)/python scripts/reproduce.py figure=$$n train=false | tail -n 1; done
-	@for n in 2 5 6 7 roc; do $(BIN)/python scripts/reproduce.py figure=$$n train=false profile=small | tail -n 1; done
+	@$(LOOP) n in psi 4 lr_lambda 2 5 6 7 roc; do $(BIN)/python scripts/reproduce.py figure=$$n train=false | tail -n 1; done
+	@$(LOOP) n in 2 5 6 7 roc; do $(BIN)/python scripts/reproduce.py figure=$$n train=false profile=small | tail -n 1; done
 
 report: tables figures ## one HTML page of all tables and figures: outputs/results/report.html
 	@$(BIN)/python scripts/report.py
@@ -50,9 +52,9 @@ report: tables figures ## one HTML page of all tables and figures: outputs/resul
 # A check that the parts work together, and no claim: one seed, a few hundred images, seconds for each run.
 # OPTIONS go to every run: OPTIONS="data_root=... device=cpu"
 reproduce-small: $(STAMP) ## tables 2 to 4, their figures and the report on a CPU in a small form, under 20 minutes on two cores
-	@set -e; for n in table=2 table=3 table=4 figure=2 figure=5 figure=6 figure=7; do \
+	@$(LOOP) n in table=2 table=3 table=4 figure=2 figure=5 figure=6 figure=7; do \
 		OMP_NUM_THREADS=1 $(BIN)/python scripts/reproduce.py $$n profile=tiny seeds=1 parallel=2 trainer=default trainer.eval_every=8 $(OPTIONS); done
-	@set -e; for n in figure=psi figure=4 figure=lr_lambda; do $(BIN)/python scripts/reproduce.py $$n profile=tiny; done
+	@$(LOOP) n in figure=psi figure=4 figure=lr_lambda; do $(BIN)/python scripts/reproduce.py $$n profile=tiny; done
 	@$(BIN)/python scripts/report.py profile=tiny seeds=1
 
 lint: $(STAMP) ## ruff and mypy

@@ -16,6 +16,7 @@ PATHS = ("init_from", "run_dir", "data_root", "dataset.folder")
 # What Hydra reads in a path without quotes: ASCII alone, and not the = of run folders' names. A comma is a sweep.
 UNQUOTED = re.compile(r"(\$\{[^}]*\}|[\w./,$%*+:?@\\|-])*", re.ASCII)
 OPTIONAL_GROUPS = ("experiment", "debug")
+OF_REPRODUCE = ("table", "figure", "study", "profile")  # folders of scripts/reproduce.py's, and no groups of a run
 
 
 def jobs(arguments: Sequence[str], *, sweep: bool) -> list[list[str]]:
@@ -32,7 +33,7 @@ def jobs(arguments: Sequence[str], *, sweep: bool) -> list[list[str]]:
             choices[key] = [str(override.input_line)]
         else:
             choices[key] = [f"{key}={override.get_value_element_as_str()}"]
-    return [_without_null(job) for job in itertools.product(*choices.values())]
+    return [without_null(job) for job in itertools.product(*choices.values())]
 
 
 def quoted(argument: str) -> str:
@@ -49,7 +50,7 @@ def groups() -> dict[str, list[str]]:
     return {
         folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
         for folder in sorted(FOLDER.iterdir())
-        if any(folder.glob("*.yaml"))
+        if any(folder.glob("*.yaml")) and folder.name not in OF_REPRODUCE
     }
 
 
@@ -80,7 +81,7 @@ def _values(key: str, override: Override, sweep: bool) -> list[str]:
     return [f"{key}={value}" for value in values]
 
 
-def _without_null(job: Sequence[str]) -> list[str]:
+def without_null(job: Sequence[str]) -> list[str]:
     """experiment=null and debug=null are what is anyway."""
     return [item for item in job if item.partition("=")[0] not in OPTIONAL_GROUPS or item.partition("=")[2] != "null"]
 
@@ -88,6 +89,11 @@ def _without_null(job: Sequence[str]) -> list[str]:
 def check_groups(job: Sequence[str]) -> None:
     """ConfigError for dataset=null, dataset=5 and the like: of these groups there must be one, by name."""
     for item in job:
-        key, _, value = item.partition("=")
-        if key in groups() and (not value or not isinstance(_parse([item])[0].value(), str | list)):
-            raise ConfigError(f"{item}: choose one of {', '.join(groups()[key])}")
+        key = item.partition("=")[0].lstrip("+")
+        if key in OF_REPRODUCE:
+            raise ConfigError(f"{item}: {key}= is for scripts/reproduce.py")
+        if key in groups():
+            chosen = _parse([item])[0].value()
+            names = chosen if isinstance(chosen, list) else [chosen]
+            if not all(isinstance(name, str) and name for name in names):
+                raise ConfigError(f"{item}: choose one of {', '.join(groups()[key])}")

@@ -106,18 +106,18 @@ def _show() -> int:
     """--help, --cfg job and the like are Hydra's."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it raises to us instead of printing
     register()
-    sys.argv[1:] = map(arguments.quoted, sys.argv[1:])
+    sys.argv[1:] = map(arguments.quoted, arguments.without_null(sys.argv[1:]))
     try:
         with _unread_helps():
             hydra.main(config_path=str(ROOT / "configs"), config_name="config", version_base="1.3")(
                 lambda config: None
             )()
         sys.stdout.flush()  # here, not when Python ends: then nobody could answer for what cannot be written
+    except (HydraException, OmegaConfBaseException) as error:  # one of Hydra's is an OSError too
+        return _fail(translate(error)).code
     except OSError as error:
         said = refused(error)
         return _fail(ConfigError(said)).code if said else 0
-    except (HydraException, OmegaConfBaseException) as error:
-        return _fail(translate(error)).code
     except ValueError as error:
         return _fail(ConfigError(str(error).split("\n")[0])).code
     return 0

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -42,8 +42,15 @@ LOSS_ADDED_LATER: dict[type, dict[str, str]] = {
 def register() -> None:
     """${root:} of config.yaml is the folder of train.py: the default places do not depend on the working folder."""
     OmegaConf.register_new_resolver("root", lambda: str(ROOT), replace=True)
+    OmegaConf.register_new_resolver("groups", lambda: "\n".join(_offers()), replace=True)
     if os.environ.get("LSOFTMAX_DATA") == "":  # empty is as good as not set
         del os.environ["LSOFTMAX_DATA"]
+
+
+def _offers() -> Iterator[str]:
+    """The groups as --help lists them."""
+    for group, names in arguments.groups().items():
+        yield f"{group}: {', '.join(names)}"
 
 
 def compose(overrides: Sequence[str] = ()) -> Settings:
@@ -80,6 +87,8 @@ def _check_together(settings: Settings) -> None:
             raise ConfigError(f"schedule.lam.{name} must be finite for schedule.lam.kind=adaptive, got {value!r}")
     lr = settings.schedule.lr
     if lr.kind == "plateau":
+        if isinstance(settings.dataset, schema.LfwDataset):
+            raise ConfigError("schedule.lr.kind=plateau looks at held-out data, of which lfw_dev has none")
         if settings.dataset.validation == 0:
             raise ConfigError("schedule.lr.kind=plateau looks at held-out data: dataset.validation must be > 0")
         if lr.factor >= 1:
@@ -216,3 +225,13 @@ def from_file(path: Path, overrides: Sequence[str] = ()) -> Settings:
     except (OSError, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         raise cannot_read(path, error) from error
     return to_settings(cast(DictConfig, config))
+
+
+def of_run(run: Path, overrides: Sequence[str] = ()) -> Settings:
+    """A run's own settings, executed as the options say. ConfigError for one that would make another run of it."""
+    own = identity(from_file(run / "config.yaml"))
+    for option in overrides:
+        if identity(from_file(run / "config.yaml", [option])) != own:
+            can = "device=, data_root= and trainer.* can be set"
+            raise ConfigError(f"{option}: the run in {run} was made otherwise; {can}")
+    return from_file(run / "config.yaml", overrides)

@@ -44,4 +44,4 @@ def check_md5(path: Path, content: bytes, published: str) -> None:
 
 def remedy() -> str:
     """What to do about any broken file."""
-    return "delete it and download it again (data_download=true)"
+    return "delete it and download it again (data_download=true; dataset=mnist5k needs no download)"

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 import models
 from assemble import build_network
-from configs.errors import ConfigError
 from configs.schema import Settings
-from configs.settings import from_file, identity
+from configs.settings import of_run
 from data import ImageSet
 from data.faces.packed import PREPARATION
 from data.faces.templates import TEMPLATES
@@ -56,7 +55,7 @@ class Network:
 
 def open_network(run: Path, overrides: Sequence[str] = ()) -> Network:
     """From a finished run's folder. ConfigError if it has not ended, UserError if its files do not fit each other."""
-    settings = _settings(run, overrides)
+    settings = of_run(run, overrides)
     path = weights_of(run)
     tensors, metadata = read_weights(path)
     for name, dimensions in (("input.mean", 3), ("criterion.weight", 2)):
@@ -76,17 +75,6 @@ def open_network(run: Path, overrides: Sequence[str] = ()) -> Network:
     return Network(
         settings, shape, backbone, criterion, tensors["input.mean"].to(device), device, _made(metadata, path)
     )
-
-
-def _settings(run: Path, overrides: Sequence[str]) -> Settings:
-    """The run's own, executed as the options say. ConfigError for one that would make another run of it."""
-    own = identity(from_file(run / "config.yaml"))
-    for option in overrides:
-        if identity(from_file(run / "config.yaml", [option])) != own:
-            raise ConfigError(
-                f"{option}: the run in {run} was made otherwise; device=, data_root= and trainer.* can be set"
-            )
-    return from_file(run / "config.yaml", overrides)
 
 
 def _made(metadata: dict[str, Any], path: Path) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from configs.errors import ConfigError
 from configs.schema import Settings
-from configs.settings import compose, from_file
+from configs.settings import compose, of_run
 from scripts import _cli
 from scripts._weights import weights_of
 
@@ -32,6 +32,8 @@ MATRIX = 1_000  # classes: the matrix of CASIA-WebFace's 10,575 would be a gigab
 def evaluate(arguments: list[str]) -> None:
     """See above."""
     own, overrides = _cli.split_options(arguments, ["run", "weights", "set", "out"])
+    if own.get("out") == "":
+        raise ConfigError("out must be a file FILE.json, got ''")
     settings, path = _settings_and_weights(own, overrides)
     if "out" in own:
         from lsoftmax.files import make_folder, write_json
@@ -53,7 +55,7 @@ def _settings_and_weights(own: dict[str, str], overrides: list[str]) -> tuple[Se
     if "weights" in own:
         return compose(overrides), Path(own["weights"]).expanduser()
     run = Path(own["run"]).expanduser()
-    return from_file(run / "config.yaml", overrides), weights_of(run)
+    return of_run(run, overrides), weights_of(run)
 
 
 def _measure(settings: Settings, path: Path, name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from configs.errors import ConfigError
+from configs.schema import LSoftmax
 from configs.settings import ROOT, compose
 from scripts import _cli
 
@@ -40,7 +41,7 @@ def plot_schedule(arguments: list[str]) -> None:
         raise ConfigError("schedule.lr.kind=plateau has no curve before the run; scripts/plot_run.py draws the run's")
     steps = range(plan.steps)
     rates, lambdas = [plan.lr(step) for step in steps], [lam(step) for step in steps]
-    if not hasattr(settings.loss, "m"):
+    if not isinstance(settings.loss, LSoftmax):
         print(f"loss={settings.loss.name} takes no notice of lambda")
     for level in (10, 1, 0.1):
         step = next((step for step in steps if lambdas[step] < level), None)
@@ -63,9 +64,8 @@ def _draw(out: Path, rates: list[float], lambdas: list[float], title: str) -> No
         figure, [[above], [below]] = style.panels(2, 1, 6.4, 4.8, sharex=True)
         above.set_title(title)
         draw_pair(above, below, rates, lambdas)
-    kinds = figure.canvas.get_supported_filetypes()
-    if (kind := out.suffix[1:].lower()) not in kinds:
-        raise ConfigError(f"out={out}: the file's name must end in one of .{', .'.join(sorted(kinds))}")
+    if (kind := out.suffix[1:].lower()) not in figure.canvas.get_supported_filetypes():
+        raise ConfigError(f"out={out}: the name must end in .png, .svg, .pdf or what else matplotlib writes")
     make_folder(out.parent)
     write_atomically(out, partial(figure.savefig, format=kind, dpi=150))
 

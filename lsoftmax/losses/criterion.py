@@ -1,5 +1,7 @@
 """What all criteria share: the class weights, plain scores and the instruments of a logged step."""
 
+from itertools import starmap
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,6 +9,8 @@ from torch import Tensor, nn
 from lsoftmax.autocast import no_autocast
 from lsoftmax.losses.targets import strongest_rival, target_of
 from lsoftmax.target import target_cosine
+
+LOGITS_AT_A_TIME = 2**24  # in the instruments: more classes are looked at in fewer rows, as the loss walks over blocks
 
 
 class Criterion(nn.Module):
@@ -45,22 +49,22 @@ class Criterion(nn.Module):
         and wins_with_margin (shares of the batch), feature_norm and weight_norm (mean, min, max).
         """
         features = features.to(self.weight.dtype)
+        rows = max(1, LOGITS_AT_A_TIME // len(self.weight))
+        parts = zip(torch.split(features, rows), torch.split(labels, rows), strict=True)
         with no_autocast(features):
-            logits = self.logits(features)
-            margin_logits = self.margin_logits(features, labels)
+            wrong, wins, wins_with_margin = (torch.cat(of) for of in zip(*starmap(self._decisions, parts), strict=True))
             cosine, feature_norm, _ = (column.squeeze(1) for column in target_cosine(features, self.weight, labels))
         angle = torch.rad2deg(torch.acos(cosine)).sort().values
-        wins = _wins(logits, labels)
         weight_norm = torch.linalg.vector_norm(self.weight, dim=1)
         return {
-            "train_error": 100 * (logits.argmax(dim=1) != labels).float().mean(),
+            "train_error": 100 * wrong.float().mean(),
             "target_angle": angle.mean(),
             "target_angle_q05": _quantile(angle, 0.05),
             "target_angle_q50": _quantile(angle, 0.5),
             "target_angle_q95": _quantile(angle, 0.95),
             "positive_psi": self.positive_psi(cosine).float().mean(),
             "wins": wins.float().mean(),
-            "wins_with_margin": _wins(margin_logits, labels).float().mean(),
+            "wins_with_margin": wins_with_margin.float().mean(),
             "feature_norm": feature_norm.mean(),
             "feature_norm_min": feature_norm.min(),
             "feature_norm_max": feature_norm.max(),
@@ -68,6 +72,12 @@ class Criterion(nn.Module):
             "weight_norm_min": weight_norm.min(),
             "weight_norm_max": weight_norm.max(),
         }
+
+    def _decisions(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(N,) bool each: wrong, wins, wins with the margin on."""
+        logits = self.logits(features)
+        wrong, wins = logits.argmax(dim=1) != labels, _wins(logits, labels)
+        return wrong, wins, _wins(self.margin_logits(features, labels), labels)
 
 
 def _quantile(ordered: Tensor, q: float) -> Tensor:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+CLASSES_AT_A_TIME = 8_192
+
 
 class ClassCosines(NamedTuple):
     """Mean cosines over all pairs of two different samples; nan where there is no such pair."""
@@ -40,9 +42,12 @@ class CosineSums:
 
     def compute(self) -> ClassCosines:
         """Of what was added so far."""
-        sums, lengths, counts = (x.cpu().double() for x in (self._sums, self._lengths, self._counts))
-        within = sums.square().sum() - lengths.sum()
-        everywhere = sums.sum(dim=0).square().sum() - lengths.sum()
+        lengths, counts = (x.cpu().double() for x in (self._lengths, self._counts))
+        within, total = -lengths.sum(), torch.zeros(self._sums.shape[1], dtype=torch.float64)
+        for block in torch.split(self._sums, CLASSES_AT_A_TIME):  # of a million, double precision would take gigabytes
+            sums = block.cpu().double()
+            within, total = within + sums.square().sum(), total + sums.sum(dim=0)
+        everywhere = total.square().sum() - lengths.sum()
         pairs_within = (counts * (counts - 1)).sum()
         pairs_across = counts.sum() * (counts.sum() - 1) - pairs_within
         return ClassCosines(_mean(within, pairs_within), _mean(everywhere - within, pairs_across))

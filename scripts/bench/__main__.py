@@ -13,7 +13,7 @@ from typing import Any
 
 from configs.errors import ConfigError
 from configs.settings import ROOT
-from scripts import _cli
+from scripts import _cli, _values
 
 Row = dict[str, Any]
 
@@ -49,7 +49,7 @@ def bench(arguments: list[str]) -> None:
     """See above."""
     own, rest = _cli.split_options(arguments, OWN)
     _cli.refuse(rest, OWN)
-    seconds, threads = _positive(own, "seconds", 10), int(_positive(own, "threads", 1))
+    seconds, threads = _positive(own, "seconds", 10), _values.whole(own, "threads", 1)
 
     import torch
 

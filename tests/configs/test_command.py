@@ -98,6 +98,16 @@ def test_cfg_job_takes_a_path_as_a_run_does(command: Command, path: str) -> None
     assert yaml.safe_load(said.out)["run_dir"] == path
 
 
+@pytest.mark.parametrize("flags", [["--cfg", "job"], ["--help"]])
+def test_a_wrong_name_is_one_line_where_something_is_only_shown(command: Command, flags: list[str]) -> None:
+    said = command(*flags, "loss=foo")
+    assert (said.code, said.err.partition(";")[0]) == (2, "error: loss=foo: there is no such config")
+
+
+def test_cfg_job_takes_experiment_null_as_a_run_does(command: Command) -> None:
+    assert command("--cfg", "job", "experiment=null").code == 0
+
+
 def test_paths_can_be_swept_over(command: Command) -> None:
     assert [str(path) for _, path in command("-m", "run_dir=/tmp/a,/tmp/b").jobs] == ["/tmp/a", "/tmp/b"]
 
@@ -276,7 +286,8 @@ def test_help_shows_groups_keys_and_commands() -> None:
 
 def test_help_offers_no_plumbing() -> None:
     done = subprocess.run([sys.executable, "train.py", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert "__pycache__" not in done.stdout and "hydra" not in done.stdout
+    for word in ("__pycache__", "hydra", "study:", "table:", "figure:", "profile:"):
+        assert word not in done.stdout
 
 
 def test_an_unknown_flag_is_code_2_without_a_traceback() -> None:

@@ -108,7 +108,18 @@ def test_a_group_that_is_null_is_an_error_that_names_it(group: str) -> None:
 
 @pytest.mark.parametrize(
     "option",
-    ["schedule=5", "dataset=1.5", "loss=1e3", "experiment=1", "debug=true", "dataset={a:1}", "model=", "trainer=-1"],
+    [
+        "schedule=5",
+        "dataset=1.5",
+        "loss=1e3",
+        "experiment=1",
+        "debug=true",
+        "dataset={a:1}",
+        "model=",
+        "trainer=-1",
+        "loss=[1]",
+        "debug=[smoke,1]",
+    ],
 )
 def test_a_group_that_is_no_name_shows_the_names(option: str) -> None:
     group = option.partition("=")[0]
@@ -147,3 +158,14 @@ def test_other_nonsense_is_an_error_too(option: str) -> None:
 def test_a_reference_to_nothing_is_an_error_that_names_it(value: str) -> None:
     assert value.strip("${}:").removeprefix("oc.env:") in message(f"seed={value}")
     assert message(f"loss.m={value}").startswith("loss.m: ")
+
+
+@pytest.mark.parametrize("option", ["table=3", "+figure=2", "study=ways", "profile=small"])
+def test_what_another_command_takes_is_said_to_be_its(option: str) -> None:
+    group = option.partition("=")[0].lstrip("+")
+    assert message(option) == f"{option}: {group}= is for scripts/reproduce.py"
+    assert group not in arguments.groups()
+
+
+def test_lfw_dev_cannot_follow_held_out_data() -> None:
+    assert message("dataset=lfw_dev", "schedule.lr.kind=plateau").endswith("held-out data, of which lfw_dev has none")

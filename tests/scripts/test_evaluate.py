@@ -109,6 +109,7 @@ def test_a_pickle_is_no_weights_file_and_is_not_executed(script, tmp_path):
         (["run=nowhere"], "config.yaml is missing"),
         (["weights=nowhere.safetensors"], "nowhere.safetensors"),
         (["weights=x", "set=all"], "set must be one of"),
+        (["weights=x", "out="], "out must be a file"),
         (["weights=x", "loss.m=0"], "loss.m must be an integer >= 1"),
         (["nonsense"], "key=value"),
     ],
@@ -121,6 +122,12 @@ def test_a_wrong_option_is_one_line(script, options, part):
 def test_a_set_that_the_run_does_not_have_is_one_line(script, finished):
     said = script("evaluate", f"run={finished}", "set=val", "dataset.validation=0")
     assert said.code == 2 and "dataset.validation=0" in said.err
+
+
+@pytest.mark.parametrize("option", ["dataset.validation=50", "dataset.scale=2", "model.pooling=floor"])
+def test_an_option_that_would_make_another_run_is_refused(script, finished, option):
+    said = script("evaluate", f"run={finished}", option)
+    assert said.code == 2 and f"{option}: the run in {finished} was made otherwise" in said.err
 
 
 def test_help_says_what_it_is_for(script):

@@ -32,6 +32,20 @@ def test_a_wrong_option_is_one_line(script, tmp_path):
     assert not (tmp_path / "s.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("loss", "takes"), [("asoftmax", True), ("cosface", False), ("arcface", False), ("softmax", False)]
+)
+def test_it_says_which_loss_takes_no_notice_of_lambda(script, tmp_path, loss, takes):
+    said = script("plot_schedule", f"loss={loss}", f"out={tmp_path / 's.png'}")
+    assert said.code == 0 and (f"loss={loss} takes no notice of lambda" in said.out) != takes
+
+
+@pytest.mark.parametrize("name", ["s", "s.tiffany"])
+def test_a_name_without_the_ending_of_a_picture_is_one_line(script, tmp_path, name):
+    said = script("plot_schedule", f"out={tmp_path / name}")
+    assert said.code == 2 and "must end in .png, .svg" in said.err and list(tmp_path.iterdir()) == []
+
+
 def test_an_adaptive_lambda_has_no_curve_before_the_run(script, tmp_path):
     said = script("plot_schedule", "schedule.lam.kind=adaptive", f"out={tmp_path / 's.png'}")
     assert said.code == 2 and "schedule.lam.kind=adaptive" in said.err and "plot_run.py" in said.err

@@ -250,3 +250,12 @@ def test_the_commands_of_the_summary_can_be_typed(tmp_path: Path, command: Comma
     for line in ("curves", "by class"):
         [shown] = [text.removeprefix(line) for text in said.splitlines() if text.startswith(line)]
         assert shlex.split(shown)[-1].removeprefix("run=") == str(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["lsoftmax", "softmax"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_debug_overfit_learns_its_images_by_heart(command: Command, tmp_path: Path, loss: str, seed: int) -> None:
+    path = tmp_path / "run"
+    assert command("debug=overfit", f"loss={loss}", f"seed={seed}", "device=cpu", f"run_dir={path}").code == 0
+    assert json.loads((path / "result.json").read_text())["train_error"] == 0

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lsoftmax.metrics import ClassCosines, CosineSums
+from lsoftmax.metrics import class_cosines as module
 
 
 def of(features, labels, num_classes=5) -> ClassCosines:
@@ -35,6 +36,13 @@ def pairs(features, labels, same):
 def test_they_are_the_means_over_all_pairs(features, labels):
     expected = mean(pairs(features, labels, True)), mean(pairs(features, labels, False))
     assert of(features, labels) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_few_classes_at_a_time_say_the_same(features, labels, monkeypatch, most):
+    whole = of(features, labels)
+    monkeypatch.setattr(module, "CLASSES_AT_A_TIME", most)
+    assert of(features, labels) == pytest.approx(whole, abs=1e-12)
 
 
 def test_batches_add_up(features, labels):
