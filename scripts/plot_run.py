@@ -5,9 +5,9 @@
 RUN is a run folder, finished or not. Drawn from its metrics.jsonl: loss, train and held-out error (of validation images
 where the run has them, else of test images), lambda, the learning rate, the target angle (median, 5 to 95 % of the
 samples), the shares of samples that win, that win with the margin on, and whose psi is above 0, norms of features
-(least to greatest too) and class weights, the gradient's norm. A vertical line stands where a run diverged (died, or
-went back to a higher lambda). Runs are judged beside softmax's of the same data, network and schedule, where it is
-among them. Written as PNG and as SVG.
+(least to greatest too) and of class weights (the least too: it falls to 0 with the class that is given up), the
+gradient's norm. A vertical line stands where a run diverged (died, or went back to a higher lambda). Runs are judged
+beside softmax's of the same data, network and schedule, where it is among them. Written as PNG and as SVG.
 """
 
 import _root  # noqa: F401
@@ -149,6 +149,7 @@ def _draw(stem: Path, runs: list[Run], labels: list[str]) -> None:
         _band(norm, run, "feature_norm_min", "feature_norm_max", color)
         norm.plot(*run.curve("feature_norm"), color=color)
         norm.plot(*run.curve("weight_norm"), color=color, linestyle="--")
+        norm.plot(*run.curve("weight_norm_min"), color=color, linestyle=":")  # falls first where a class is given up
         gradient.plot(*run.curve("gradient_norm"), color=color)
         for axes in panels.flat:
             for step in run.diverged:
@@ -161,7 +162,7 @@ def _draw(stem: Path, runs: list[Run], labels: list[str]) -> None:
     rate.set(yscale="log", title="learning rate")
     angle.set(title="target angle in degrees: median, 5 to 95 %", ylim=(0, None))
     share.set(title="% that win, with the margin (dashed); psi > 0 (dotted)", ylim=(0, 102))
-    norm.set(yscale="log", title="norms: mean, least to greatest of x; mean of w (dashed)", xlabel="step")
+    norm.set(yscale="log", title="norms: x mean and range; w mean (dashed), least (dotted)", xlabel="step")
     gradient.set(yscale="log", title="norm of the gradient", xlabel="step")
     for axes in panels.flat:
         axes.grid(color="0.9")
