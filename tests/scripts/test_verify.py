@@ -162,7 +162,7 @@ def test_a_threshold_chosen_on_other_pairs(script, faces, face_run, tmp_path):
     said = script("verify", *options, f"tune={tmp_path / 'tune.txt'}", f"out={tmp_path / 'out'}")
     assert said.code == 0 and "threshold from tune=" in said.out
     found = numbers(tmp_path / "out")
-    assert found["pairs"] == 20 and len(found["thresholds"]) == 1 and found["std"] == "nan"
+    assert found["pairs"] == 20 and len(found["thresholds"]) == 1 and found["std"] is None
 
 
 def test_missing_images_are_listed(script, faces, face_run, tmp_path):

@@ -160,7 +160,7 @@ def test_an_announced_length_is_not_allocated(write_records) -> None:
 
 
 def test_a_record_beyond_the_limit_is_refused(write_records, monkeypatch) -> None:
-    monkeypatch.setattr("data.faces.recordio.MAX_BYTES", 26)
+    monkeypatch.setattr("data.faces.recordio.IMAGE_BYTES", 26)
     with pytest.raises(UserError, match="over 26 bytes"):
         len(RecordFile(write_records([GOLDEN_IMAGE, GOLDEN_IMAGE])))
 
