@@ -88,12 +88,13 @@ def without_null(job: Sequence[str]) -> list[str]:
 
 def check_groups(job: Sequence[str]) -> None:
     """ConfigError for dataset=null, dataset=5 and the like: of these groups there must be one, by name."""
+    offered = groups()
     for item in job:
         key = item.partition("=")[0].lstrip("+")
         if key in OF_REPRODUCE:
             raise ConfigError(f"{item}: {key}= is for scripts/reproduce.py")
-        if key in groups():
+        if key in offered:
             chosen = _parse([item])[0].value()
             names = chosen if isinstance(chosen, list) else [chosen]
             if not all(isinstance(name, str) and name for name in names):
-                raise ConfigError(f"{item}: choose one of {', '.join(groups()[key])}")
+                raise ConfigError(f"{item}: choose one of {', '.join(offered[key])}")

@@ -229,9 +229,11 @@ def from_file(path: Path, overrides: Sequence[str] = ()) -> Settings:
 
 def of_run(run: Path, overrides: Sequence[str] = ()) -> Settings:
     """A run's own settings, executed as the options say. ConfigError for one that would make another run of it."""
-    own = identity(from_file(run / "config.yaml"))
-    for option in overrides:
-        if identity(from_file(run / "config.yaml", [option])) != own:
-            can = "device=, data_root= and trainer.* can be set"
-            raise ConfigError(f"{option}: the run in {run} was made otherwise; {can}")
-    return from_file(run / "config.yaml", overrides)
+    path = run / "config.yaml"
+    own, asked = identity(from_file(path)), from_file(path, overrides)
+    if identity(asked) != own:
+        wrong = next(
+            (option for option in overrides if identity(from_file(path, [option])) != own), " ".join(overrides)
+        )
+        raise ConfigError(f"{wrong}: the run in {run} was made otherwise; device=, data_root= and trainer.* can be set")
+    return asked
