@@ -72,3 +72,9 @@ def test_a_rising_function_of_the_scores_leaves_the_curve(rising):
 )
 def test_allowed_counts_do_not_suffer_from_rounding(limit, impostors, count):
     assert allowed(limit, impostors) == count
+
+
+@pytest.mark.parametrize(("kind", "word"), [(True, "matched"), (False, "mismatched")])
+def test_pairs_of_one_kind_alone_have_no_curve_and_the_message_says_of_which(kind, word):
+    with pytest.raises(ValueError, match=f"all 3 pairs are {word}: a ROC needs both kinds"):
+        roc(torch.arange(3.0).double(), torch.full((3,), kind))
