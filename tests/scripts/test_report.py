@@ -6,7 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 import report
+import torch
 
+from lsoftmax.metrics import paired_difference
 from scripts import _figures, _records
 from scripts._plan import cells, figure_cells, names, read_profile, read_study, read_table
 
@@ -85,6 +87,16 @@ def test_every_row_of_every_table_stands_in_the_page(page):
 def test_a_row_says_its_numbers_and_how_many_runs_there_are(page, kept):
     line = page("profile=full").lines("Softmax")[1]
     assert line[:4] == ["Softmax", "0.40", "best", "done 2/3"] and line[OURS].startswith("3.50 ± 0.71")
+
+
+def test_a_row_says_its_differences_to_the_paper_and_to_softmax(page, kept, made_up):
+    for cell in cells(read_table("2"), {}, 2, ("best",)):
+        if cell.row == "L-Softmax (m=4)" and cell.seed < 2:
+            _records.keep(made_up(cell.settings, range(20 + cell.seed)), "full")
+    line = page("profile=full").lines("L-Softmax (m=4)")[1]
+    softmax, ours = (torch.tensor([[n < wrong for n in range(100)] for wrong in way]) for way in ((3, 4), (20, 21)))
+    found = paired_difference(ours, softmax)
+    assert line[OURS:] == ["20.50 ± 0.71", f"{20.5 - 0.31:+.2f}", f"+17.00 [{found.low:+.2f}, {found.high:+.2f}]"]
 
 
 def test_a_diverged_run_is_done_and_said(page, kept):

@@ -62,6 +62,15 @@ def test_runs_on_other_data_are_not_compared_image_by_image(table, wanted, runs)
     assert "-5.00 [" not in _tables.markdown(table, _tables.collect(wanted, records), "", "")
 
 
+def test_where_no_checksum_is_known_the_data_of_most_runs_count(wanted, runs, monkeypatch):
+    monkeypatch.setattr(_tables, "expected_sha256", lambda dataset: None)
+    other, most = {"dataset_sha256": "e" * 64}, {"dataset_sha256": "f" * 64}
+    records = {**runs("Softmax", other, most, most), **runs("L-Softmax (m=4)", other, most)}
+    results = _tables.collect(wanted, records)
+    assert {run["dataset_sha256"] for found in results.values() for run in found} == {"f" * 64}
+    assert _tables.left_out(wanted, records) == 2
+
+
 def test_a_table_judges_by_softmax_of_its_own_column(written, sheet, runs):
     records = {**runs("Softmax", {"train_error": 0.0}), **runs("L-Softmax (m=4)", {"train_error": 16.0})}
     assert "1 collapsed" in written(records)[OURS]
@@ -187,6 +196,12 @@ def test_a_diverged_run_leaves_the_others_to_compare(written, runs):
     assert written(records)[AGAINST].startswith("-5.00")
 
 
+def test_a_run_that_does_not_say_which_images_it_got_wrong_leaves_nothing_to_compare(written, runs):
+    ours = runs("L-Softmax (m=4)", {"wrong": range(4)}, {"wrong": None, "test_error": 50.0})
+    cells = written({**runs("Softmax", {"wrong": range(9)}, {"wrong": range(8)}), **ours})
+    assert cells[OURS].startswith("27.00") and cells[AGAINST] == ""
+
+
 @pytest.mark.parametrize("softmax", [[], [DIVERGED]], ids=["not run", "diverged"])
 def test_without_a_softmax_there_is_nothing_to_compare(written, runs, softmax):
     cells = written({**runs("Softmax", *softmax), **runs("L-Softmax (m=4)", *ERRORS)})
@@ -234,6 +249,14 @@ def test_the_csv_has_mean_deviation_count_and_values(sheet, runs):
     line = sheet(runs("L-Softmax (m=4)", *ERRORS))["Ones", "L-Softmax (m=4)", "best"]
     assert float(line["mean"]) == pytest.approx(23 / 3) and line["n"] == "3" and line["values"] == "[8.0, 5.0, 10.0]"
     assert float(line["std"]) == pytest.approx(statistics.stdev([8, 5, 10])) and line["paper"] == "7.58"
+
+
+def test_the_csv_has_the_differences_to_the_paper_and_to_softmax_with_its_interval(sheet, runs):
+    softmax, ours = [{"wrong": range(20)}, {"wrong": range(24)}], [{"wrong": range(4)}, {"wrong": range(2)}]
+    masks = [torch.tensor([[n < len(run["wrong"]) for n in range(100)] for run in way]) for way in (ours, softmax)]
+    line = sheet({**runs("Softmax", *softmax), **runs("L-Softmax (m=4)", *ours)})["Ones", "L-Softmax (m=4)", "best"]
+    found = [float(line[word]) for word in ("difference", "against_softmax", "low", "high")]
+    assert found == pytest.approx([3 - 7.58, *paired_difference(*masks)])
 
 
 def test_the_csv_counts_diverged_and_collapsed_runs(sheet, runs):

@@ -19,6 +19,7 @@ from lsoftmax.metrics import paired_difference, retrieve
 from lsoftmax.metrics.paired import students_t
 from lsoftmax.metrics.roc import roc, tar_at_far
 from scripts import _plan, _records, _studies, _tables
+from scripts._metric import METRICS
 from scripts._network import open_network
 
 CIFAR10 = ["dataset=cifar10", "model.width=0.05"]
@@ -167,6 +168,14 @@ def test_the_difference_of_what_is_found_is_paired_over_seeds_and_classes(two_of
     assert found == pytest.approx(list(expected)) and expected.difference == pytest.approx(10)
     assert softmax["unseen_difference"] == ""
     assert f"| +10.00 [{expected.low:+.2f}, {expected.high:+.2f}] |" in _studies.markdown(STUDY, two_of_each, "")
+
+
+def test_parts_with_classes_of_their_own_differ_by_their_shares(two_of_each):
+    """Of ten images each softmax misses 6 and 5, the margin 5 and 4: a class of few images counts for few."""
+    ways = [two_of_each[way, "CIFAR10", "best"] for way in ("softmax", "m = 4")]
+    first, second = ({str(part): [run] for part, run in enumerate(way)} for way in ways)
+    found = _tables.compared_by_part(first, second, METRICS["unseen"], own_images=True)
+    assert found.difference == pytest.approx(10)
 
 
 def test_rates_over_all_pairs_differ_over_seeds_alone(two_of_each):
