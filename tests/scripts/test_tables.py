@@ -62,13 +62,19 @@ def test_runs_on_other_data_are_not_compared_image_by_image(table, wanted, runs)
     assert "-5.00 [" not in _tables.markdown(table, _tables.collect(wanted, records), "", "")
 
 
-def test_where_no_checksum_is_known_the_data_of_most_runs_count(wanted, runs, monkeypatch):
+def test_where_no_checksum_is_known_the_data_of_most_runs_of_a_column_count(wanted, runs, made_up, monkeypatch):
     monkeypatch.setattr(_tables, "expected_sha256", lambda dataset: None)
     other, most = {"dataset_sha256": "e" * 64}, {"dataset_sha256": "f" * 64}
-    records = {**runs("Softmax", other, most, most), **runs("L-Softmax (m=4)", other, most)}
+    [cell] = [c for c in wanted if (c.row, c.column, c.recipe, c.seed) == ("Softmax", "Twos", "best", 0)]
+    twos = made_up(cell.settings, **other)
+    records = {
+        **runs("Softmax", other, most, most),
+        **runs("L-Softmax (m=4)", other, most),
+        twos["config_sha256"]: twos,
+    }
     results = _tables.collect(wanted, records)
-    assert {run["dataset_sha256"] for found in results.values() for run in found} == {"f" * 64}
-    assert _tables.left_out(wanted, records) == 2
+    kept = {(place[1], run["dataset_sha256"][0]) for place, found in results.items() for run in found}
+    assert kept == {("Ones", "f"), ("Twos", "e")} and _tables.left_out(wanted, records) == 2
 
 
 def test_a_table_judges_by_softmax_of_its_own_column(written, sheet, runs):
