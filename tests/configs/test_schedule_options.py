@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from assemble import make_plan
+from assemble import make_options, make_plan
 from configs import ConfigError, compose
 from configs.schema import Schedule, Settings, all_keys
 from lsoftmax import AdaptiveLambda, PiecewiseLR, PlateauLR
@@ -156,3 +156,19 @@ def test_a_lambda_with_base_0_is_none() -> None:
 def test_the_plan_has_no_option_that_the_schedule_lacks() -> None:
     assert len(asdict(make_plan(compose()))) == 8
     assert {item for item in asdict(compose().schedule)} == set(Schedule.__dataclass_fields__)
+
+
+def test_an_adaptive_lambda_waits_for_its_delay():
+    lam = make_plan(compose(["schedule.lam.kind=adaptive", "schedule.lam.delay=2"])).lam
+    first, *later = (follow(lam)[1] for _ in range(3))
+    assert first == later[0] == pytest.approx(1000) and later[1] < 990
+
+
+def test_a_constant_lambda_keeps_its_floor():
+    lam = make_plan(compose(["schedule.lam.kind=constant", "schedule.lam.base=2", "schedule.lam.minimum=5"])).lam
+    assert [lam(step) for step in (0, 599)] == [5, 5]
+
+
+@pytest.mark.parametrize(("steps", "every"), [(1000, 50), (19, 1)])
+def test_twenty_evaluations_are_spread_over_a_run(steps, every):
+    assert make_options(compose([f"schedule.steps={steps}", "schedule.lr.milestones=[]"])).eval_every == every

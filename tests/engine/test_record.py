@@ -1,12 +1,15 @@
 """result.json: complete, right and plain."""
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from lsoftmax.engine.folder import identity_sha256
 from lsoftmax.engine.record import diverged_record, final_record
+from lsoftmax.metrics import ClassCosines
 
 # What README promises of result.json.
 FIELDS = {
@@ -94,6 +97,30 @@ def test_a_run_resumed_after_its_end_has_the_same_record(tools, trained, record)
 
 def test_how_it_was_run_is_recorded(record):
     assert (record["precision"], record["compile"], record["threads"]) == ("fp32", False, torch.get_num_threads())
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_memory_format_is_recorded(tools, tmp_path, channels_last):
+    trainer = tools.go(tools.trainer(tmp_path, steps=4, channels_last=channels_last))
+    record = final_record(trainer, tools.StopAt(), ASKED, KNOWN)
+    assert (record["channels_last"], record["compile"]) == (channels_last, False)
+
+
+def test_the_speed_is_in_images_and_not_in_steps(record):
+    assert record["images_per_s"] * record["seconds"] == pytest.approx(12 * 8, rel=0.05)
+
+
+def test_the_cosines_are_those_of_each_set(record, trained, tools):
+    found = {name: trained.evaluate(name, tools.StopAt()).cosines._asdict() for name in ("train", "test")}
+    assert record["cosines"] == {name: pytest.approx(values, rel=1e-5) for name, values in found.items()}
+    assert found["train"] != found["test"]
+
+
+def test_a_cosine_of_no_pair_is_null(trained, tools):
+    evaluation = trained.evaluate("test", tools.StopAt())
+    trained.latest["test"] = replace(evaluation, cosines=ClassCosines(math.nan, 0.25))
+    record = final_record(trained, tools.StopAt(), ASKED, KNOWN)
+    assert record["cosines"]["test"] == {"same_class": None, "other_classes": 0.25}
 
 
 def test_the_hash_is_that_of_what_was_asked(record):
