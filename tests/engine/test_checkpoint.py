@@ -174,6 +174,13 @@ def test_a_checkpoint_of_other_data_is_refused(tools, path, good):
         tools.trainer(path.parent, data_sha256="b" * 64).resume()
 
 
+def test_overwrite_begins_anew_on_other_data(tools, path, good):
+    path.write_bytes(good)
+    path.with_name("anchor.pt").write_bytes(good)
+    assert not tools.trainer(path.parent, data_sha256="b" * 64, overwrite=True).resume()
+    assert not path.exists() and not path.with_name("anchor.pt").exists()
+
+
 def test_refused_data_leaves_the_checkpoint_alone(tools, path, good):
     path.write_bytes(good)
     with pytest.raises(UserError):

@@ -222,7 +222,7 @@ def test_clear_removes_all_that_a_run_wrote(tools, tmp_path, trained):
     folder = RunFolder(trained.path.parent, ASKED)
     ended_as(folder)
     begun_as(folder)
-    for path in (folder.config, folder.weights):
+    for path in (folder.config, folder.weights, folder.anchor):
         path.write_text("")
     folder.clear()
     assert os.listdir(folder.path) == []
@@ -256,8 +256,9 @@ def test_clear_removes_the_result_first(folder, monkeypatch):
 @pytest.mark.parametrize("keep", [True, False])
 def test_finish_keeps_the_checkpoint_if_asked(folder, keep):
     begun_as(folder)
+    folder.anchor.write_bytes(b"anchor")
     folder.finish({"status": "finished"}, keep_checkpoint=keep)
-    assert folder.checkpoint.exists() is keep
+    assert folder.checkpoint.exists() is folder.anchor.exists() is keep
 
 
 def test_a_result_that_cannot_be_written_keeps_the_checkpoint(tools, folder):
