@@ -133,3 +133,9 @@ def test_the_device_has_a_name(record):
 
 def test_the_curve_holds_every_evaluation(record):
     assert [point[0] for point in record["curve"]] == [4, 8, 12]
+
+
+def test_the_curve_ends_at_the_last_step_also_between_two_evaluations(tools, tmp_path):
+    trainer = tools.go(tools.trainer(tmp_path, steps=10))
+    record = final_record(trainer, tools.StopAt(), ASKED, KNOWN)
+    assert [point[0] for point in record["curve"]] == [4, 8, 10]

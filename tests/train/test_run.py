@@ -56,6 +56,13 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
 
 
+def test_the_parameters_of_a_result_are_those_of_network_and_classifier(first: Path, result: Result) -> None:
+    weights, _ = read_weights(first / "model.safetensors")
+    buffers = ("running_mean", "running_var", "num_batches_tracked", "input.mean", "input.scale")
+    learned = {name: values.numel() for name, values in weights.items() if not name.endswith(buffers)}
+    assert result(first)["parameters"] == sum(learned.values())
+
+
 def test_a_smoke_run_ends_well_and_silently(smoke: Smoke) -> None:
     _, done = smoke
     assert (done.returncode, done.stderr) == (0, "")
