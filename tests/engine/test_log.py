@@ -6,10 +6,12 @@ import json
 import math
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lsoftmax.engine import log as log_module
 from lsoftmax.engine.log import RunLog, duration
 from lsoftmax.errors import UserError
 
@@ -135,11 +137,11 @@ def test_the_test_error_is_in_the_lines_of_evaluations_alone(tools, tmp_path):
     assert [line["step"] for line in tools.lines(tmp_path) if "test_error" in line] == [4, 8, 12]
 
 
-def test_seconds_and_epochs_grow(tools, tmp_path):
+def test_seconds_grow_and_epochs_are_those_of_the_steps_done(tools, tmp_path):
     tools.go(tools.trainer(tmp_path))
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    for key in ("seconds", "epoch"):
-        assert [r[key] for r in records] == sorted(r[key] for r in records)
+    assert [r["seconds"] for r in records] == sorted(r["seconds"] for r in records)
+    assert [r["epoch"] for r in records] == [r["step"] / 5 for r in records]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's writer
@@ -204,6 +206,15 @@ def test_a_log_gets_lines_with_an_eta(tmp_path, capsys):
     write(tmp_path, record(1), record(2), quiet=False)
     printed = capsys.readouterr().out
     assert printed.count("\n") == 2 and "\r" not in printed and printed.count("eta") == 2
+
+
+def test_the_eta_is_reckoned_from_the_steps_of_this_process(tmp_path, capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(log_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with RunLog(tmp_path, 4, 10, quiet=False) as log:
+        now[0] += 20
+        log.write(record(6))
+    assert "eta 40s" in capsys.readouterr().out
 
 
 def test_a_line_names_the_numbers_that_a_person_follows(tmp_path, capsys):
