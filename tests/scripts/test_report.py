@@ -10,7 +10,7 @@ import torch
 
 from lsoftmax.metrics import paired_difference
 from scripts import _figures, _records
-from scripts._plan import cells, figure_cells, names, read_profile, read_study, read_table
+from scripts._plan import cells, figure_cells, names, read_figure, read_profile, read_study, read_table
 
 VOID = {"meta", "img", "br", "link"}
 
@@ -112,6 +112,22 @@ def test_a_run_that_was_rescued_is_counted_once(page, made_up, elsewhere):
 
 def test_another_number_of_seeds(page, kept):
     assert page("profile=full", "seeds=2").lines("Softmax")[1][STATE] == "done 2/2"
+
+
+def test_a_row_of_a_figure_says_how_many_runs_there_are(script, elsewhere, made_up):
+    [cell, *_] = figure_cells(read_figure("2"), read_profile("full"), 3)
+    _records.keep(made_up(cell.settings), "full")
+    script("report", "profile=full")
+    [path] = elsewhere.glob("*/report.html")
+    assert re.search(f"{re.escape(f'{cell.column}, {cell.row}: ')}(<[^>]*>)?done 1/3", path.read_text())
+
+
+def test_the_page_counts_the_runs_on_other_data_that_a_table_leaves_out(script, elsewhere, made_up):
+    [cell, *_] = cells(read_table("2"), read_profile("full"), 1)
+    _records.keep(made_up(cell.settings, dataset_sha256="e" * 64), "full")
+    script("report", "profile=full")
+    [path] = elsewhere.glob("*/report.html")
+    assert path.read_text().count("Left out: 1 records of runs on other data.") == 1
 
 
 def test_commands_of_all_tables_and_figures_are_in_the_page(script, elsewhere):
