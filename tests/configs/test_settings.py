@@ -211,6 +211,23 @@ def test_a_runs_data_are_looked_for_where_this_machine_has_them(
     assert from_file(path).data_root == "/here"
 
 
+def test_a_runs_data_are_looked_for_where_the_run_had_them_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(compose([f"data_root={tmp_path}"])))
+    monkeypatch.setenv("LSOFTMAX_DATA", "/here")
+    assert from_file(path).data_root == str(tmp_path)
+
+
+@pytest.mark.parametrize("group", ["dataset", "model", "loss", "schedule", "experiment", "debug"])
+def test_a_run_keeps_its_own_groups(group: str, default: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(default))
+    with pytest.raises(ConfigError, match=f"^{group}=x: the run in .* has its own {group}$"):
+        from_file(path, [f"{group}=x"])
+
+
 BAD_FILES = ["", "abc", "[1, 2]", "a: [", "\x00", "dataset: {name: x}", "'${nope}'", "{}", "loss: 3", "? [a]\n: b"]
 
 

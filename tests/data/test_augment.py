@@ -67,6 +67,12 @@ def test_half_of_the_images_are_mirrored() -> None:
     assert abs(int(draw_flips(10_000, generator()).sum()) - 5_000) < 250  # 5 standard deviations
 
 
+def test_crop_mirror_crops_and_then_mirrors_with_what_it_draws_in_this_order() -> None:
+    images, drawn = torch.randn(8, 3, 6, 5, generator=generator()), generator(1)
+    expected = crop(images, draw_offsets(8, drawn), 4)
+    assert torch.equal(augment(images, "crop_mirror", generator(1)), mirror(expected, draw_flips(8, drawn)))
+
+
 def test_mirror_alone_never_moves_an_image() -> None:
     images = torch.rand(64, 1, 4, 4, generator=generator())
     shown = augment(images, "mirror", generator())

@@ -216,6 +216,20 @@ def test_a_return_does_not_forget_in_what_precision_steps_were_done(tools, tmp_p
     assert tools.go(trainer).progress.divergences and trainer.progress.precisions == ["fp32", "bf16"]
 
 
+def test_a_return_does_not_forget_restarts(tools, tmp_path):
+    with pytest.raises(tools.Killed):  # after its checkpoint at 5, which knows of no restart
+        tools.go(raising(tools, tmp_path), tools.StopAt(16, tools.Killed()))
+    trainer = raising(tools, tmp_path)
+    assert trainer.resume()
+    assert tools.go(trainer).progress.divergences and trainer.progress.restarts == 1
+
+
+def test_speeds_after_a_return_are_of_the_steps_since(tools, tmp_path):
+    tools.go(raising(tools, tmp_path, log_every=1, checkpoint_every=100))  # back to step 0
+    speeds = [json.loads(line)["images_per_s"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(speeds) == 12 and min(speeds) > 0
+
+
 def test_a_return_does_not_lose_time(tools, tmp_path):
     trainer = raising(tools, tmp_path)
     trainer.progress.seconds = 1000.0

@@ -47,6 +47,7 @@ def test_the_rate_falls_where_the_error_has_stopped_falling(tools, tmp_path):
 def test_every_look_is_in_the_log(tools, tmp_path):
     tools.go(run(tools, tmp_path, log_every=100, eval_every=100, checkpoint_every=100))
     assert {line["step"]: line.get("val_error") for line in tools.lines(tmp_path)} == {3: 50, 6: 40, 9: 45, 12: 45}
+    assert all("loss" in line for line in tools.lines(tmp_path))  # as of any other logged step
 
 
 # 12 steps, evaluations of two batches after 4, 8 and 12, four looks

@@ -2,13 +2,15 @@
 
 import json
 import math
+import subprocess
 from dataclasses import replace
 
 import pytest
 import torch
 
+from lsoftmax.engine import record as record_module
 from lsoftmax.engine.folder import identity_sha256
-from lsoftmax.engine.record import diverged_record, final_record
+from lsoftmax.engine.record import diverged_record, final_record, git_commit
 from lsoftmax.metrics import ClassCosines
 
 # What README promises of result.json.
@@ -41,6 +43,29 @@ def test_it_is_json(record):
 
 def test_versions_are_complete(record):
     assert record["versions"].keys() == {"python", "torch", "lsoftmax", "git"}
+
+
+def test_the_commit_is_marked_where_files_were_changed_outputs_apart(tmp_path, monkeypatch):
+    def git(*command):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=tmp_path, check=True)
+
+    code, output = tmp_path / "lsoftmax" / "record.py", tmp_path / "outputs" / "table.md"
+    for path in (code, output):
+        path.parent.mkdir()
+        path.touch()
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "x")
+    monkeypatch.setattr(record_module, "__file__", str(code))
+    output.write_text("a row")
+    commit = git_commit()
+    code.write_text("x = 1")
+    assert len(commit) == 12 and git_commit() == f"{commit}-dirty"
+
+
+def test_outside_a_checkout_there_is_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_module, "__file__", str(tmp_path / "record.py"))
+    assert git_commit() is None
 
 
 def test_the_wrong_images_are_the_misclassified_ones(record, trained, tools):

@@ -179,10 +179,11 @@ def test_help_says_what_it_is_for(script):
     assert said.code == 0 and all(f"{key}=" in said.out for key in report.OWN)
 
 
-def test_the_page_holds_every_study(page, made_up):
+@pytest.mark.parametrize("kept", ["stability", "small"])  # a study's run may be one of the tables'
+def test_the_page_holds_every_study(page, made_up, kept):
     cells_of_ways = figure_cells(read_study("ways"), read_profile("small"), 1)
     [cell] = [cell for cell in cells_of_ways if cell.row == "power, floor 5"]  # of faces there is one too
-    _records.keep(made_up(cell.settings, val_error=31.5), "stability")
+    _records.keep(made_up(cell.settings, val_error=31.5), kept)
     run = [line[1:3] for line in page().lines(cell.row) if line[1] != "not run"]
     assert run == [["1 finished", "31.50 (1)"]]
 

@@ -9,13 +9,16 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import models
 import train
+from assemble import load_data
 from configs import ROOT, compose
 from configs.settings import from_file, identity
 from lsoftmax.engine.folder import identity_sha256
@@ -61,6 +64,14 @@ def test_the_parameters_of_a_result_are_those_of_network_and_classifier(first: P
     buffers = ("running_mean", "running_var", "num_batches_tracked", "input.mean", "input.scale")
     learned = {name: values.numel() for name, values in weights.items() if not name.endswith(buffers)}
     assert result(first)["parameters"] == sum(learned.values())
+
+
+def test_the_multiply_adds_of_a_result_are_those_of_network_and_classifier(first: Path, result: Result) -> None:
+    settings = from_file(first / "config.yaml")
+    images = load_data(settings).train
+    network = models.build(image_shape=images.image_shape, **asdict(settings.model))
+    expected = models.multiply_adds(network, images.image_shape) + network.feature_size * images.num_classes
+    assert result(first)["multiply_adds"] == expected
 
 
 def test_a_smoke_run_ends_well_and_silently(smoke: Smoke) -> None:
