@@ -76,7 +76,7 @@ class Crop:
         """
         remarks = Remarks() if remarks is None else remarks
         image = decode_image(content, self.limits)
-        if "exif" in image.info and is_turned(image):
+        if is_turned(image):
             remarks.add("EXIF orientation ignored")
         if self.align == "none":
             image = self._as_it_is(image, remarks)

@@ -172,6 +172,40 @@ def test_another_command_does_not_replace_a_pack_nor_go_on_with_a_begun_one(scri
     assert said.code == 2 and "is the beginning of another pack (" in said.err
 
 
+@pytest.mark.parametrize("change", ["swap_rb=true", "exclude=none", "size=112x112"])
+def test_another_way_to_prepare_is_another_pack(script, source, tmp_path, change) -> None:
+    command = options(source, tmp_path / "pack", "aligned=true")
+    script("prepare_faces", *command)
+    said = script("prepare_faces", *command, change)
+    assert said.code == 2 and "holds a pack made otherwise" in said.err
+
+
+def test_another_source_of_the_same_names_is_another_pack(script, source, tmp_path) -> None:
+    command = options(source, tmp_path / "pack", "aligned=true")
+    script("prepare_faces", *command)
+    shutil.copy(source / "0000045" / "001.jpg", source / "0000099" / "001.jpg")
+    said = script("prepare_faces", *command)
+    assert said.code == 2 and "holds a pack made otherwise" in said.err
+
+
+def test_what_the_source_leaves_out_is_listed_too(script, source, tmp_path) -> None:
+    (source / "0000045" / "zero.jpg").write_bytes(b"")
+    assert script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true")).code == 0
+    assert (tmp_path / "pack" / "left_out.tsv").read_text().splitlines()[0] == "0000045/zero.jpg\tempty"
+    assert PackedFaces(tmp_path / "pack").manifest["left_out"] == {"excluded": 2, "empty": 1}
+
+
+def test_where_most_images_cannot_be_aligned_landmarks_are_wrong(script, tmp_path) -> None:
+    source = write_people(tmp_path / "raw", {"a": 3}, 250, 250)
+    right, swapped = (SPHEREFACE[order] * 1.1 + [70, 60] for order in ([0, 1, 2, 3, 4], [1, 0, 2, 3, 4]))
+    points = {"a/001.jpg": right, "a/002.jpg": swapped, "a/003.jpg": swapped}
+    text = "".join(f"{name} {' '.join(map(str, found.ravel()))}\n" for name, found in points.items())
+    (tmp_path / "landmarks.txt").write_text(text)
+    said = script("prepare_faces", *options(source, tmp_path / "pack", f"landmarks={tmp_path / 'landmarks.txt'}"))
+    assert said.code == 2 and "2 of 3 images cannot be aligned, a/002.jpg: landmarks miss a face" in said.err
+    assert not (tmp_path / "pack").exists()
+
+
 def test_a_folder_that_is_no_pack_is_not_touched(script, source, tmp_path) -> None:
     (tmp_path / "mine").mkdir()
     said = script("prepare_faces", *options(source, tmp_path / "mine", "aligned=true"))

@@ -195,6 +195,22 @@ def test_other_sizes_are_scaled_and_remarked() -> None:
     assert remarks == {"250 x 250 is no aligned size, scaled": 1}
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(212, 96), (112, 296)])
+def test_of_other_shapes_the_middle_is_taken(rows: int, columns: int) -> None:
+    image = np.zeros((rows, columns, 3), np.uint8)
+    top, left = (rows - 112) // 2, (columns - 96) // 2
+    image[top : top + 112, left : left + 96] = 255
+    assert Crop((112, 96), "none")(png(image)).min() == 255
+
+
+def test_an_orientation_of_the_camera_is_remarked() -> None:
+    exif, file, remarks = Image.Exif(), io.BytesIO(), Remarks()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((112, 96, 3), np.uint8)).save(file, "PNG", exif=exif)
+    Crop(align="none")(file.getvalue(), remarks=remarks)
+    assert remarks == {"EXIF orientation ignored": 1}
+
+
 def test_swap_rb_exchanges_red_and_blue() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (112, 96, 3), dtype=np.uint8)
     assert np.array_equal(Crop(align="none", swap_rb=True)(png(pixels)), pixels[..., [2, 1, 0]])
