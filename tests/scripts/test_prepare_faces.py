@@ -197,8 +197,9 @@ def test_what_the_source_leaves_out_is_listed_too(script, source, tmp_path) -> N
 
 def test_where_most_images_cannot_be_aligned_landmarks_are_wrong(script, tmp_path) -> None:
     source = write_people(tmp_path / "raw", {"a": 3}, 250, 250)
-    right, swapped = (SPHEREFACE[order] * 1.1 + [70, 60] for order in ([0, 1, 2, 3, 4], [1, 0, 2, 3, 4]))
-    points = {"a/001.jpg": right, "a/002.jpg": swapped, "a/003.jpg": swapped}
+    right = SPHEREFACE * 1.1 + [70, 60]
+    wrong = right + np.array([[0, 0], [0, 0], [150, 0], [0, 0], [0, 0]])  # where the nose is
+    points = {"a/001.jpg": right, "a/002.jpg": wrong, "a/003.jpg": wrong}
     text = "".join(f"{name} {' '.join(map(str, found.ravel()))}\n" for name, found in points.items())
     (tmp_path / "landmarks.txt").write_text(text)
     said = script("prepare_faces", *options(source, tmp_path / "pack", f"landmarks={tmp_path / 'landmarks.txt'}"))
