@@ -52,6 +52,7 @@ def test_a_run_is_measured_on_all_of_cifar100(run_of, cifar100, script):
         said.code == 0
         and f"60 images of 10 classes that the network has never seen: recall at 1 {found['recall_at_1']:.2f} %"
         in said.out
+        and "TAR at FAR 0.001 " in said.out
     )
 
 
@@ -66,6 +67,23 @@ def test_of_all_pairs_it_tells_how_many_a_threshold_tells_apart(run_of, cifar100
     assert found["eer"] == pytest.approx(100 * expected.eer, abs=1.5)  # of 150 pairs of one class, cosines near 1
     highest = tar_at_far(expected, int((~same).sum()), [1e-3])[1e-3]
     assert found["tar"] == pytest.approx(100 * highest.tar, abs=3)
+
+
+def test_a_class_of_one_image_asks_for_nothing(run_of, cifar100, monkeypatch):
+    images = cifar100.relabelled(torch.where(torch.arange(60) == 0, 10, cifar100.labels), cifar100.class_names)
+    monkeypatch.setattr(assemble, "load_data", lambda settings: SimpleNamespace(test=images))
+    found = unseen.measure(run_of((3, 32, 32), torch.full((3, 1, 1), 120.0), *CIFAR10))
+    assert found["queries"] == images.labels.bincount()[:10].tolist() and len(found["misses"]) == 10
+    assert (found["images"], found["classes"]) == (60, 11)
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar10+"])
+def test_other_classes_are_read_as_the_runs_own_images_were(dataset, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(assemble, "load_data", lambda settings: asked.append(settings) or SimpleNamespace(test=None))
+    options = [f"data_root={tmp_path}", "data_download=false", "dataset.check_integrity=false"]
+    unseen.images_for(compose([f"dataset={dataset}", *options]))
+    assert asked == [compose(["dataset=cifar100", *options])]
 
 
 def test_of_lfw_the_people_of_the_test_are_unseen(tmp_path, monkeypatch):
@@ -127,6 +145,7 @@ def test_a_study_is_measured_where_weights_are_left_and_stays_when_they_are_gone
     folder = elsewhere / "runs" / "cifar10" / "by hand" / "seed=0"
     shutil.copytree(run, folder)
     (folder / "result.json").write_text(json.dumps(margin))
+    assert script("unseen", "study=any", "trainer.nothing=1").code == 2  # options go to each run
     said = script("unseen", "study=any")
     assert said.code == 0 and "1 runs; python scripts/reproduce.py study=any train=false" in said.out
     [kept] = (elsewhere / "results" / "stability" / "unseen").glob("*.json")
