@@ -60,7 +60,8 @@ def test_the_wrong_images_are_as_many_as_the_record_lists(numbers, result):
 
 
 def test_the_validation_images_give_the_validation_error(script, finished, result, tmp_path):
-    script("evaluate", f"run={finished}", "set=val", f"out={tmp_path / 'v.json'}")
+    said = script("evaluate", f"run={finished}", "set=val", f"out={tmp_path / 'v.json'}")
+    assert "result.json" not in said.out  # whose test error is another thing
     assert json.loads((tmp_path / "v.json").read_text())["error"] == result["val_error"]
 
 
