@@ -3,7 +3,7 @@
 import pytest
 
 from lsoftmax.engine import device as device_module
-from scripts import _execution
+from scripts import _execution, _runs
 
 GIB = 1 << 30
 
@@ -73,6 +73,21 @@ def test_a_table_on_a_gpu_says_and_does_it(on_a_gpu, script, trained):
     said = script("reproduce", "table=2", "seeds=1", "trainer.log_every=7")
     assert "on Abacus: trainer=fast, parallel=3 unless given" in said.out
     assert trained and all(o.index("trainer=fast") < o.index("trainer.log_every=7") for o in trained)
+
+
+@pytest.mark.parametrize(("asked", "at_once"), [([], 3), (["parallel=2"], 2)])
+def test_so_many_run_at_once_unless_it_is_said(on_a_gpu, script, trained, monkeypatch, asked, at_once):
+    seen = []
+    monkeypatch.setattr(_runs, "run_all", lambda commands, budget, parallel, failed: seen.append(parallel) or ())
+    script("reproduce", "table=2", "seeds=1", *asked)
+    assert set(seen) == {at_once}
+
+
+def test_the_device_that_is_asked_for_decides(compilers, script, trained, monkeypatch):
+    asked, choose = [], device_module.choose_device
+    monkeypatch.setattr(device_module, "choose_device", lambda name: asked.append(name) or choose("cpu"))
+    script("reproduce", "table=2", "seeds=1", "device=cpu")
+    assert set(asked) == {"cpu"}
 
 
 def test_what_is_asked_for_stands(on_a_gpu, script, trained):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts import _records
+from scripts import _figures, _records
 from scripts._plan import read_study
 
 # Studies.
@@ -18,6 +18,14 @@ def test_a_study_runs_its_rows_and_is_written(script, trained, elsewhere):
 def test_a_study_has_its_own_number_of_seeds(script, trained):
     script("reproduce", "study=ways", "seeds=2")
     assert len(trained) == 2 * len(read_study("ways")["rows"])
+
+
+def test_rows_of_a_study_that_are_not_asked_for_are_shown_all_the_same(script, trained, elsewhere):
+    script("reproduce", "study=ways", "rows=softmax")
+    script("reproduce", "study=ways", "rows=power")
+    assert len(trained) == 2
+    text = (elsewhere / "results" / "stability" / "ways.md").read_text()
+    assert text.count("| 1 finished |") == 2 and text.count("| not run |") == len(read_study("ways")["rows"]) - 2
 
 
 def test_a_run_of_the_small_tables_counts_in_a_study(script, trained, elsewhere):
@@ -53,6 +61,15 @@ def test_a_figure_runs_its_rows_and_is_drawn(script, trained, elsewhere):
     said = script("reproduce", *DRAWN)
     assert said.code == 0 and len(trained) == 4 and "figure   outputs/results/figures/figure6.png" in said.out
     assert {path.suffix for path in (elsewhere / "results" / "figures").iterdir()} == {".png", ".svg"}
+
+
+def test_a_figure_has_curves_that_are_not_asked_for_too(script, trained, elsewhere, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        _figures, "write", lambda name, profile, plan, wanted, records: seen.append(wanted) or elsewhere / "any"
+    )
+    script("reproduce", *DRAWN, "rows=softmax")
+    assert len(trained) == 1 and len(seen[0]) == 4
 
 
 def test_a_figure_uses_the_runs_of_its_table(script, trained):
