@@ -90,11 +90,11 @@ def check_groups(job: Sequence[str]) -> None:
     """ConfigError for dataset=null, dataset=5 and the like: of these groups there must be one, by name."""
     offered = groups()
     for item in job:
-        key = item.partition("=")[0].lstrip("+")
+        key = item.partition("=")[0].lstrip("+~" if "=" in item else "+")  # ~loss takes away whatever there is
         if key in OF_REPRODUCE:
             raise ConfigError(f"{item}: {key}= is for scripts/reproduce.py")
         if key in offered:
             chosen = _parse([item])[0].value()
-            names = chosen if isinstance(chosen, list) else [chosen]
+            names = chosen if isinstance(chosen, list) and item[0] != "~" else [chosen]
             if not all(isinstance(name, str) and name for name in names):
                 raise ConfigError(f"{item}: choose one of {', '.join(offered[key])}")

@@ -147,6 +147,11 @@ def test_a_deleted_key_is_missing(option: str) -> None:
     assert message(option) == f"{option[1:]} is missing"
 
 
+@pytest.mark.parametrize("value", ["[]", "[a]", "3", "null", "true"])
+def test_what_is_deleted_is_a_name(value: str) -> None:
+    assert message(f"~loss={value}").startswith(f"~loss={value}: choose one of arcface, ")
+
+
 @pytest.mark.parametrize(
     "option", ["=3", "++loss=3", "+foo/bar=x", "loss@foo=softmax", "experiment=[caffe_mnist,nope]"]
 )
