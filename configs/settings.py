@@ -215,7 +215,7 @@ def from_file(path: Path, overrides: Sequence[str] = ()) -> Settings:
         if not isinstance(there, DictConfig):
             raise ConfigError(f"{path} is no configuration of a run")
         here = {"device": "auto"}
-        if not Path(str(there.get("data_root"))).expanduser().is_dir():
+        if not _is_folder(str(there.get("data_root"))):
             here["data_root"] = "${oc.env:LSOFTMAX_DATA,${root:}/outputs/data}"
         loss = schema.LOSSES.get(str(OmegaConf.select(there, "loss.name")), NoneType)
         older = ADDED_LATER | ({"loss": LOSS_ADDED_LATER[loss]} if loss in LOSS_ADDED_LATER else {})
@@ -225,6 +225,13 @@ def from_file(path: Path, overrides: Sequence[str] = ()) -> Settings:
     except (OSError, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         raise cannot_read(path, error) from error
     return to_settings(cast(DictConfig, config))
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return os.path.isdir(Path(path).expanduser())
+    except RuntimeError:  # ~NAME of a user of another machine
+        return False
 
 
 def of_run(run: Path, overrides: Sequence[str] = ()) -> Settings:

@@ -3,6 +3,7 @@
 import errno
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from configs.errors import ConfigError
 from configs.streams import open_streams, refused
@@ -51,6 +52,7 @@ def _run(script: Callable[[list[str]], None], about: str | None) -> int:
         if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
             print((about or "").strip())
         else:
+            _check_homes(sys.argv[1:])
             script(sys.argv[1:])
     except ConfigError as error:
         return _fail(error)
@@ -67,6 +69,17 @@ def _run(script: Callable[[list[str]], None], about: str | None) -> int:
             raise
         return _fail(error)
     return 0
+
+
+def _check_homes(arguments: Sequence[str]) -> None:
+    """ConfigError for a path below the home of a user whom nobody knows."""
+    for argument in arguments:
+        value = argument.partition("=")[2] or argument
+        if value.startswith("~"):
+            try:
+                Path(value).expanduser()
+            except RuntimeError as error:
+                raise ConfigError(f"{argument}: there is no such home folder") from error
 
 
 def _fail(error: Exception) -> int:

@@ -1,7 +1,9 @@
 """Values of the scripts' own options, checked: one line names the key and what is accepted."""
 
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from configs.errors import ConfigError
 
@@ -59,6 +61,14 @@ def rates(own: dict[str, str], key: str, default: Sequence[float]) -> tuple[floa
     if not all(0 < value <= 1 for value in values):
         raise ConfigError(f"{key} must be rates above 0, at most 1, as in 0.01,1e-3, got {own[key]!r}")
     return values
+
+
+def new_file(own: dict[str, str], key: str, like: str) -> Path:
+    """Where to write; ConfigError for no name, and for a folder."""
+    path = Path(own[key]).expanduser()
+    if not path.name or os.path.isdir(path):  # unlike Path.is_dir no error for a name that is too long
+        raise ConfigError(f"{key} must be a file {like}, got {own[key]!r}")
+    return path
 
 
 def _number(text: str) -> float:

@@ -35,10 +35,10 @@ def embed(arguments: list[str]) -> None:
     for key in ("run", "images", "out"):
         if not own.get(key):
             raise ConfigError(f"give run=FOLDER images=FOLDER out=FILE.npz: {key}= is missing")
-    if not own["out"].endswith(".npz"):
+    out = _values.new_file(own, "out", "FILE.npz")
+    if out.suffix != ".npz":
         raise ConfigError(f"out must be a file FILE.npz, got {own['out']!r}")
     resize = _values.flag(own, "resize", False)
-    out = Path(own["out"]).expanduser()
     names, content, made = _images(own)
 
     from lsoftmax.files import make_folder

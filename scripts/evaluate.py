@@ -22,7 +22,7 @@ from typing import Any
 from configs.errors import ConfigError
 from configs.schema import Settings
 from configs.settings import compose, of_run
-from scripts import _cli
+from scripts import _cli, _values
 from scripts._weights import weights_of
 
 LISTED = 100  # classes, on the terminal
@@ -32,19 +32,18 @@ MATRIX = 1_000  # classes: the matrix of CASIA-WebFace's 10,575 would be a gigab
 def evaluate(arguments: list[str]) -> None:
     """See above."""
     own, overrides = _cli.split_options(arguments, ["run", "weights", "set", "out"])
-    if own.get("out") == "":
-        raise ConfigError("out must be a file FILE.json, got ''")
+    out = _values.new_file(own, "out", "FILE.json") if "out" in own else None
     settings, path = _settings_and_weights(own, overrides)
-    if "out" in own:
+    if out is not None:
         from lsoftmax.files import make_folder, write_json
 
-        make_folder(Path(own["out"]).expanduser().parent)  # now: a place that takes no file should not cost the pass
+        make_folder(out.parent)  # now: a place that takes no file should not cost the pass
     numbers = _measure(settings, path, own.get("set", "test"))
     print(_report(numbers))
     if "run" in own and numbers["set"] == "test":
         print(_compared(Path(own["run"]).expanduser(), numbers["error"]))
-    if "out" in own:
-        write_json(Path(own["out"]).expanduser(), numbers)
+    if out is not None:
+        write_json(out, numbers)
 
 
 def _settings_and_weights(own: dict[str, str], overrides: list[str]) -> tuple[Settings, Path]:

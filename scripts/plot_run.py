@@ -24,7 +24,7 @@ from typing import Any
 
 from configs.errors import ConfigError, cannot_read
 from configs.settings import ROOT
-from scripts import _cli, _pyplot
+from scripts import _cli, _pyplot, _values
 from scripts._records import verdict
 
 LONG = 60  # characters: a label that fills half of the page
@@ -53,13 +53,13 @@ class Run:
 
 def plot_run(arguments: list[str]) -> None:
     """See above."""
-    own = [argument for argument in arguments if argument.startswith("out=")]
+    own = dict(argument.split("=", 1) for argument in arguments if argument.startswith("out="))
     # Their names have = in them; run=FOLDER is what other scripts take.
-    folders = [argument.removeprefix("run=") for argument in arguments if argument not in own]
+    folders = [argument.removeprefix("run=") for argument in arguments if not argument.startswith("out=")]
     if not folders:
         raise ConfigError("which run? python scripts/plot_run.py RUN [RUN ...] [out=curves.png]")
+    out = _values.new_file(own, "out", "FILE.png") if own else ROOT / "outputs" / "curves.png"
     runs = _beside_softmax([_read(Path(folder).expanduser()) for folder in folders])
-    out = Path(own[-1].partition("=")[2]).expanduser() if own else ROOT / "outputs" / "curves.png"
     stem = out.with_suffix("") if out.suffix in (".png", ".svg") else out
     labels = _labels([run.folder for run in runs])
     for run, label in zip(runs, labels, strict=True):

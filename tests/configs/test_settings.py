@@ -202,11 +202,12 @@ def test_options_stand_above_a_runs_config_file(default: Settings, tmp_path: Pat
     assert from_file(path, ["loss.m=2", "device=cpu"]) == compose(["loss.m=2", "device=cpu"])
 
 
+@pytest.mark.parametrize("elsewhere", ["/elsewhere", "~no_such_user/data", "x" * 5000])
 def test_a_runs_data_are_looked_for_where_this_machine_has_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    elsewhere: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text(to_yaml(compose(["data_root=/elsewhere"])))
+    path.write_text(to_yaml(compose(["data_root=/x"])).replace("data_root: /x", f"data_root: {elsewhere}"))
     monkeypatch.setenv("LSOFTMAX_DATA", "/here")
     assert from_file(path).data_root == "/here"
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 
@@ -10,13 +11,31 @@ import pytest
 from configs.errors import ConfigError
 from configs.settings import ROOT
 from scripts._cli import main
-from scripts._values import whole
+from scripts._values import new_file, whole
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", "9" * 5000])
 def test_what_is_no_count_is_one_line(value):
     with pytest.raises(ConfigError, match="seeds must be an integer >= 1"):
         whole({"seeds": value}, "seeds", 1)
+
+
+@pytest.mark.parametrize("value", ["", ".", "/", "..", str(ROOT)])
+def test_what_is_no_file_to_write_is_one_line(value):
+    with pytest.raises(ConfigError, match=f"out must be a file FILE.json, got '{re.escape(value)}'"):
+        new_file({"out": value}, "out", "FILE.json")
+
+
+@pytest.mark.parametrize("value", ["a.json", "new/a.json", "x" * 5000])  # what the disk says of it comes later
+def test_a_file_to_write_may_be_new(value, tmp_path):
+    assert new_file({"out": f"{tmp_path}/{value}"}, "out", "FILE.json") == tmp_path / value
+
+
+@pytest.mark.parametrize("option", ["run=~no_such_user/a", "~no_such_user"])
+def test_the_home_of_nobody_is_one_line(option, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["any.py", option])
+    assert main(lambda arguments: None, None) == 2
+    assert capsys.readouterr().err == f"error: {option}: there is no such home folder\n"
 
 
 def test_too_little_memory_is_one_line(capsys):

@@ -172,6 +172,11 @@ def test_a_damaged_result_is_one_line(script, made, tmp_path):
     )
 
 
+def test_without_a_name_for_the_picture_it_says_what_it_takes(script, made):
+    said = script("plot_run", str(made("run")), "out=")
+    assert (said.code, said.err) == (2, "error: out must be a file FILE.png, got ''\n")
+
+
 def test_without_a_run_it_says_how_to_call_it(script):
     said = script("plot_run")
     assert said.code == 2 and said.err.startswith("error: which run? ")
