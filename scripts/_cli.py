@@ -3,7 +3,6 @@
 import errno
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from configs.errors import ConfigError
 from configs.streams import open_streams, refused
@@ -52,7 +51,6 @@ def _run(script: Callable[[list[str]], None], about: str | None) -> int:
         if any(argument in ("-h", "--help") for argument in sys.argv[1:]):
             print((about or "").strip())
         else:
-            _check_homes(sys.argv[1:])
             script(sys.argv[1:])
     except ConfigError as error:
         return _fail(error)
@@ -63,23 +61,14 @@ def _run(script: Callable[[list[str]], None], about: str | None) -> int:
         from lsoftmax.engine.device import is_memory_error
         from lsoftmax.errors import UserError, first_line
 
+        if isinstance(error, RuntimeError) and "home directory" in str(error):  # Path.expanduser
+            error = UserError(f"{next((each for each in sys.argv if '~' in each), '~')}: there is no such home folder")
         if is_memory_error(error):
             error = UserError(f"not enough memory ({first_line(error)}); take fewer images")
         if not isinstance(error, UserError):
             raise
         return _fail(error)
     return 0
-
-
-def _check_homes(arguments: Sequence[str]) -> None:
-    """ConfigError for a path below the home of a user whom nobody knows."""
-    for argument in arguments:
-        value = argument.partition("=")[2] or argument
-        if value.startswith("~"):
-            try:
-                Path(value).expanduser()
-            except RuntimeError as error:
-                raise ConfigError(f"{argument}: there is no such home folder") from error
 
 
 def _fail(error: Exception) -> int:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_a_file_to_write_may_be_new(value, tmp_path):
 @pytest.mark.parametrize("option", ["run=~no_such_user/a", "~no_such_user"])
 def test_the_home_of_nobody_is_one_line(option, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["any.py", option])
-    assert main(lambda arguments: None, None) == 2
+    assert main(lambda arguments: Path(arguments[0].removeprefix("run=")).expanduser(), None) == 2
     assert capsys.readouterr().err == f"error: {option}: there is no such home folder\n"
 
 
