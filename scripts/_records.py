@@ -15,6 +15,13 @@ UNLEARNED = (  # lsoftmax.engine.collapse
 )
 COLLAPSED = f"{UNLEARNED[:-1]} or above 1.5 times softmax's plus 15 points."
 SAME_RUN = ("config_sha256", "dataset_sha256", "test_error")  # in both: two files tell of one run
+NUMBER, OR_NONE = (int, float), (int, float, type(None))
+FIELDS: dict[str, tuple[type, ...]] = {  # what is read of a record, by whatever tables; some have more
+    **dict.fromkeys(("dataset", "model", "loss", "schedule", "versions"), (dict,)),
+    **dict.fromkeys(("status", "config_sha256", "dataset_sha256", "device", "precision"), (str,)),
+    **dict.fromkeys(("test_error", "train_error", "val_error"), OR_NONE),
+    **{"seed": (int,), "seconds": NUMBER, "curve": (list,), "wrong": (list, type(None))},
+}
 STUDIES = "stability"  # the profile under whose name the studies' results lie
 
 
@@ -40,11 +47,29 @@ def read_records(*profiles: str) -> dict[str, Record]:
     found = {}
     for profile in profiles:
         for path in sorted(folder(profile).glob("*.json")):
-            record = _read(path)
+            record = _checked(path, _read(path))
             if unseen(record).exists() and is_of(measured := _read(unseen(record)), record):
                 record["unseen"] = measured
-            found[identity_sha256(identity_of(record))] = record
+            try:
+                found[identity_sha256(identity_of(record))] = record
+            except (KeyError, AttributeError, TypeError) as error:  # of a loss that is not known here, say
+                raise _no_record(path, f"{type(error).__name__}: {error}") from None
     return found
+
+
+def _checked(path: Path, record: Record) -> Record:
+    for key, kinds in FIELDS.items():
+        if not isinstance(record.get(key, ...), kinds):
+            raise _no_record(path, f"{key} is {repr(record[key])[:40] if key in record else 'missing'}")
+    if not isinstance(record["dataset"].get("name"), str) or not isinstance(record["loss"].get("name"), str):
+        raise _no_record(path, "its data set or loss has no name")
+    return record
+
+
+def _no_record(path: Path, reason: object) -> Exception:
+    from lsoftmax.errors import UserError
+
+    return UserError(f"{path}: not a run's record ({reason}); restore it or delete it")
 
 
 def is_of(found: dict[str, Any], record: Record) -> bool:
@@ -53,12 +78,10 @@ def is_of(found: dict[str, Any], record: Record) -> bool:
 
 
 def _read(path: Path) -> Record:
-    from lsoftmax.errors import UserError
-
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:  # a merge left its marks in it, say
-        raise UserError(f"{path}: not a run's record ({error}); restore it or delete it") from None
+    except (OSError, ValueError, TypeError) as error:  # a merge left its marks in it, say
+        raise _no_record(path, error) from None
 
 
 def keep(record: Record, profile: str) -> Path:

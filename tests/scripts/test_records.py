@@ -1,6 +1,8 @@
 """The records of finished runs: where they lie, on which data they are, what became of a run."""
 
+import json
 import os
+import re
 
 import pytest
 
@@ -34,6 +36,27 @@ def test_a_damaged_record_is_named(runs, content):
     path = _records.keep(record, "full")
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"{path.name}: not a run's record"):
+        _records.read_records("full")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"status": None}, "status is None"),
+        ({"curve": ...}, "curve is missing"),
+        ({"test_error": "9.05"}, "test_error is '9.05'"),
+        ({"loss": {"m": 4}}, "its data set or loss has no name"),
+        ({"loss": {"name": "mine"}}, "KeyError: 'mine'"),
+        ({"schedule": 3}, "schedule is 3"),
+        ({"model": ...}, "model is missing"),
+        ({"init_from": ...}, "KeyError: 'init_from'"),
+    ],
+)
+def test_what_is_no_record_is_said(runs, change, said):
+    [record] = runs("Softmax", {}).values()
+    path = _records.keep(record, "full")
+    path.write_text(json.dumps({key: value for key, value in (record | change).items() if value is not ...}))
+    with pytest.raises(UserError, match=re.escape(f"{path}: not a run's record ({said}); restore it or delete it")):
         _records.read_records("full")
 
 
