@@ -20,7 +20,8 @@ FIELDS: dict[str, tuple[type, ...]] = {  # what is read of a record, by whatever
     **dict.fromkeys(("dataset", "model", "loss", "schedule", "versions"), (dict,)),
     **dict.fromkeys(("status", "config_sha256", "dataset_sha256", "device", "precision"), (str,)),
     **dict.fromkeys(("test_error", "train_error", "val_error"), OR_NONE),
-    **{"seed": (int,), "seconds": NUMBER, "curve": (list,), "wrong": (list, type(None))},
+    **dict.fromkeys(("seed", "num_classes", "test_images"), (int,)),
+    **{"seconds": NUMBER, "curve": (list,), "wrong": (list, type(None)), "predicted_classes": (int, type(None))},
 }
 STUDIES = "stability"  # the profile under whose name the studies' results lie
 
