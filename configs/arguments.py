@@ -95,6 +95,8 @@ def check_groups(job: Sequence[str]) -> None:
             raise ConfigError(f"{item}: {key}= is for scripts/reproduce.py")
         if key in offered:
             chosen = _parse([item])[0].value()
-            names = chosen if isinstance(chosen, list) and item[0] != "~" else [chosen]
+            names = chosen if isinstance(chosen, list) else [chosen]
+            if item[0] == "~" and not isinstance(chosen, str):  # Hydra knows what to say of a name
+                raise ConfigError(f"{item}: {key} cannot be taken away; choose one with {key}=NAME")
             if not all(isinstance(name, str) and name for name in names):
                 raise ConfigError(f"{item}: choose one of {', '.join(offered[key])}")

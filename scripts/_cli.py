@@ -1,6 +1,7 @@
 """key=value options of the scripts, and errors in one line."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -61,14 +62,21 @@ def _run(script: Callable[[list[str]], None], about: str | None) -> int:
         from lsoftmax.engine.device import is_memory_error
         from lsoftmax.errors import UserError, first_line
 
-        if isinstance(error, RuntimeError) and "home directory" in str(error):  # Path.expanduser
-            error = UserError(f"{next((each for each in sys.argv if '~' in each), '~')}: there is no such home folder")
+        of_nobody = _homes_of_nobody(sys.argv[1:])
+        if isinstance(error, RuntimeError) and "home directory" in str(error) and of_nobody:  # Path.expanduser
+            error = UserError(f"{of_nobody[0]}: there is no such home folder")
         if is_memory_error(error):
             error = UserError(f"not enough memory ({first_line(error)}); take fewer images")
         if not isinstance(error, UserError):
             raise
         return _fail(error)
     return 0
+
+
+def _homes_of_nobody(arguments: Sequence[str]) -> list[str]:
+    """Those that name a path below the home of a user whom nobody knows."""
+    values = {each: each.partition("=")[2] or each for each in arguments if "~" in each}
+    return [each for each, value in values.items() if os.path.expanduser(value).startswith("~")]
 
 
 def _fail(error: Exception) -> int:

@@ -20,20 +20,24 @@ def of_the_same_kind(cell: Cell, records: Iterable[Record]) -> float | None:
 
 
 def by_other_networks(cell: Cell, records: Iterable[Record], device: str) -> float | None:
-    """Seconds, of what the fastest other run on this device took for a multiply-add: small networks leave it idle."""
+    """Seconds, of what the fastest other run on this device took for a multiply-add: small networks leave it idle.
+
+    None without such runs, and for a data set whose images' shape is known only from its files.
+    """
     here = [run for run in records if run["device"] == device and run["status"] == "finished"]
-    if not here:
+    size = _multiply_adds(cell)
+    if not here or size is None:
         return None
     rate: float = min(run["seconds"] / (run["multiply_adds"] * _images(run["schedule"])) for run in here)
-    return rate * _multiply_adds(cell) * _images(cell.identity["schedule"])
+    return rate * size * _images(cell.identity["schedule"])
 
 
 def _images(schedule: dict[str, Any]) -> int:
     return int(schedule["steps"] * schedule["batch_size"])
 
 
-def _multiply_adds(cell: Cell) -> int:
-    """Of the network without its classifier."""
+def _multiply_adds(cell: Cell) -> int | None:
+    """Of the network without its classifier; None if the images' shape is not known."""
     import torch
 
     import models
@@ -41,7 +45,8 @@ def _multiply_adds(cell: Cell) -> int:
 
     dataset = cell.settings.dataset
     kind = kind_like(getattr(dataset, "like", dataset.name))
-    assert kind is not None, f"{dataset.name}: data.synthetic does not know the shape of its images"
+    if kind is None:
+        return None
     shape = kind.shape
     with torch.device("meta"):
         return models.multiply_adds(models.build(image_shape=shape, **asdict(cell.settings.model)), shape)

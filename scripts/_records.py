@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from configs.errors import cannot_read
 from configs.settings import ROOT, identity_of
 
 Record = dict[str, Any]
@@ -16,11 +17,11 @@ UNLEARNED = (  # lsoftmax.engine.collapse
 COLLAPSED = f"{UNLEARNED[:-1]} or above 1.5 times softmax's plus 15 points."
 SAME_RUN = ("config_sha256", "dataset_sha256", "test_error")  # in both: two files tell of one run
 NUMBER, OR_NONE = (int, float), (int, float, type(None))
-FIELDS: dict[str, tuple[type, ...]] = {  # what is read of a record, by whatever tables; some have more
+FIELDS: dict[str, tuple[type, ...]] = {  # what every table reads of a record
     **dict.fromkeys(("dataset", "model", "loss", "schedule", "versions"), (dict,)),
     **dict.fromkeys(("status", "config_sha256", "dataset_sha256", "device", "precision"), (str,)),
     **dict.fromkeys(("test_error", "train_error", "val_error"), OR_NONE),
-    **dict.fromkeys(("seed", "num_classes", "test_images"), (int,)),
+    **dict.fromkeys(("seed", "num_classes", "test_images", "threads"), (int,)),
     **{"seconds": NUMBER, "curve": (list,), "wrong": (list, type(None)), "predicted_classes": (int, type(None))},
 }
 STUDIES = "stability"  # the profile under whose name the studies' results lie
@@ -42,7 +43,7 @@ def folder(profile: str) -> Path:
 
 
 def read_records(*profiles: str) -> dict[str, Record]:
-    """By the hash of what was asked, which makes a run what it is."""
+    """By the hash of what was asked, which makes a run what it is. UserError for a file that is no record."""
     from lsoftmax.engine.folder import identity_sha256
 
     found = {}
@@ -53,8 +54,8 @@ def read_records(*profiles: str) -> dict[str, Record]:
                 record["unseen"] = measured
             try:
                 found[identity_sha256(identity_of(record))] = record
-            except (KeyError, AttributeError, TypeError) as error:  # of a loss that is not known here, say
-                raise _no_record(path, f"{type(error).__name__}: {error}") from None
+            except KeyError as error:  # of a loss that is not known here, say
+                raise _no_record(path, f"{error} is not known") from None
     return found
 
 
@@ -64,6 +65,10 @@ def _checked(path: Path, record: Record) -> Record:
             raise _no_record(path, f"{key} is {repr(record[key])[:40] if key in record else 'missing'}")
     if not isinstance(record["dataset"].get("name"), str) or not isinstance(record["loss"].get("name"), str):
         raise _no_record(path, "its data set or loss has no name")
+    measured = ("test_error", "train_error", "predicted_classes") if record["status"] == "finished" else ()
+    for key in measured:
+        if record[key] is None:
+            raise _no_record(path, f"finished, and {key} is None")
     return record
 
 
@@ -81,7 +86,9 @@ def is_of(found: dict[str, Any], record: Record) -> bool:
 def _read(path: Path) -> Record:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:  # a merge left its marks in it, say
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    except (ValueError, TypeError) as error:  # a merge left its marks in it, say
         raise _no_record(path, error) from None
 
 

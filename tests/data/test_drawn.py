@@ -47,7 +47,8 @@ def test_the_training_and_validation_images(options: dict[str, int], known: str,
     [("none", "901ad4bac82be424"), ("mirror", "6ce0fbe0b88f6371"), ("crop_mirror", "5ea081b042e8ab86")],
 )
 def test_the_batches(kind: Augmentation, known: str) -> None:
-    pixels = torch.arange(40 * 30, dtype=torch.uint8).view(40, 1, 5, 6)
+    # By torch's own generator: a torch that draws otherwise fails here, and lets no run go on to the same bits.
+    pixels = (torch.arange(40 * 30) % 256).to(torch.uint8).view(40, 1, 5, 6)
     images = ImageSet(pixels, torch.arange(40), tuple(map(str, range(40))))
     loader = DeviceLoader(images, 16, seed=3, augment=kind, mean=torch.zeros(1, 1, 1))
     assert digest(*(part for step in (0, 1, 2, 1000) for part in loader.batch(step))) == known

@@ -208,19 +208,19 @@ def test_a_return_to_step_0_forgets_momentum(tools, tmp_path):
 
 
 def test_a_return_does_not_forget_in_what_precision_steps_were_done(tools, tmp_path):
-    with pytest.raises(Interrupted):  # after its checkpoint at 5
-        tools.go(raising(tools, tmp_path), tools.StopAt(16))
+    with pytest.raises(Interrupted):  # at step 6, behind the anchor at 5 and before the divergence
+        tools.go(raising(tools, tmp_path), tools.StopAt(8))
     trainer = raising(tools, tmp_path)
-    assert trainer.resume() and trainer.progress.step > 5
+    assert trainer.resume() and trainer.progress.step == 6 and not trainer.progress.divergences
     trainer.progress.precisions.append("bf16")  # as going on in another precision would have it
     assert tools.go(trainer).progress.divergences and trainer.progress.precisions == ["fp32", "bf16"]
 
 
 def test_a_return_does_not_forget_restarts(tools, tmp_path):
-    with pytest.raises(tools.Killed):  # after its checkpoint at 5, which knows of no restart
-        tools.go(raising(tools, tmp_path), tools.StopAt(16, tools.Killed()))
+    with pytest.raises(Interrupted):  # at step 6, behind the anchor at 5, which knows of no restart
+        tools.go(raising(tools, tmp_path), tools.StopAt(8))
     trainer = raising(tools, tmp_path)
-    assert trainer.resume()
+    assert trainer.resume() and trainer.progress.step == 6 and not trainer.progress.divergences
     assert tools.go(trainer).progress.divergences and trainer.progress.restarts == 1
 
 

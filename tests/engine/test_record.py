@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import shutil
 import subprocess
 from dataclasses import replace
 
@@ -45,6 +47,18 @@ def test_versions_are_complete(record):
     assert record["versions"].keys() == {"python", "torch", "lsoftmax", "git"}
 
 
+@pytest.fixture
+def nobodys_git(monkeypatch, tmp_path):
+    """No user's or hook's settings, and no checkout above the folder of the test."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+@pytest.mark.usefixtures("nobodys_git")
 def test_the_commit_is_marked_where_files_were_changed_outputs_apart(tmp_path, monkeypatch):
     def git(*command):
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=tmp_path, check=True)
@@ -63,6 +77,7 @@ def test_the_commit_is_marked_where_files_were_changed_outputs_apart(tmp_path, m
     assert len(commit) == 12 and git_commit() == f"{commit}-dirty"
 
 
+@pytest.mark.usefixtures("nobodys_git")
 def test_outside_a_checkout_there_is_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(record_module, "__file__", str(tmp_path / "record.py"))
     assert git_commit() is None

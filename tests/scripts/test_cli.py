@@ -34,8 +34,8 @@ def test_a_file_to_write_may_be_new(value, tmp_path):
 
 @pytest.mark.parametrize("option", ["run=~no_such_user/a", "~no_such_user"])
 def test_the_home_of_nobody_is_one_line(option, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["any.py", option])
-    assert main(lambda arguments: Path(arguments[0].removeprefix("run=")).expanduser(), None) == 2
+    monkeypatch.setattr(sys, "argv", ["any.py", "out=~/a.json", option])
+    assert main(lambda arguments: Path(arguments[1].removeprefix("run=")).expanduser(), None) == 2
     assert capsys.readouterr().err == f"error: {option}: there is no such home folder\n"
 
 

@@ -1,5 +1,7 @@
 """What `reproduce.py dry_run=true` expects of a run: the other records' times, by its images and its network."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -55,6 +57,12 @@ def test_the_fastest_other_network_decides_by_its_multiply_adds(cell, made_up):
 def test_a_device_without_a_finished_run_tells_nothing(cell, made_up):
     records = [made_up(cell.settings, multiply_adds=1, device="another")]
     assert by_other_networks(cell, records, "Abacus") is None
+
+
+def test_nothing_is_known_of_a_network_for_images_of_unknown_shape(cell, made_up):
+    dataset = replace(cell.settings.dataset, name="mine")
+    mine = replace(cell, settings=replace(cell.settings, dataset=dataset))
+    assert by_other_networks(mine, [made_up(cell.settings, multiply_adds=1)], "Abacus") is None
 
 
 # The whole command, with runs that are made up at once.

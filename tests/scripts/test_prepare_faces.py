@@ -180,10 +180,11 @@ def test_another_way_to_prepare_is_another_pack(script, source, tmp_path, change
     assert said.code == 2 and "holds a pack made otherwise" in said.err
 
 
-def test_another_source_of_the_same_names_is_another_pack(script, source, tmp_path) -> None:
+def test_images_of_other_sizes_under_the_same_names_are_another_pack(script, source, tmp_path) -> None:
     command = options(source, tmp_path / "pack", "aligned=true")
     script("prepare_faces", *command)
-    shutil.copy(source / "0000045" / "001.jpg", source / "0000099" / "001.jpg")
+    path = source / "0000045" / "001.jpg"
+    path.write_bytes(path.read_bytes() + b"\0")
     said = script("prepare_faces", *command)
     assert said.code == 2 and "holds a pack made otherwise" in said.err
 

@@ -46,10 +46,11 @@ def test_a_damaged_record_is_named(runs, content):
         ({"curve": ...}, "curve is missing"),
         ({"test_error": "9.05"}, "test_error is '9.05'"),
         ({"loss": {"m": 4}}, "its data set or loss has no name"),
-        ({"loss": {"name": "mine"}}, "KeyError: 'mine'"),
+        ({"loss": {"name": "mine"}}, "'mine' is not known"),
         ({"schedule": 3}, "schedule is 3"),
+        ({"train_error": None}, "finished, and train_error is None"),
         ({"model": ...}, "model is missing"),
-        ({"init_from": ...}, "KeyError: 'init_from'"),
+        ({"init_from": ...}, "'init_from' is not known"),
     ],
 )
 def test_what_is_no_record_is_said(runs, change, said):
