@@ -25,8 +25,7 @@ def by_other_networks(cell: Cell, records: Iterable[Record], device: str) -> flo
     None without such runs, and for a data set whose images' shape is known only from its files.
     """
     here = [run for run in records if run["device"] == device and run["status"] == "finished"]
-    size = _multiply_adds(cell)
-    if not here or size is None:
+    if not here or (size := _multiply_adds(cell)) is None:
         return None
     rate: float = min(run["seconds"] / (run["multiply_adds"] * _images(run["schedule"])) for run in here)
     return rate * size * _images(cell.identity["schedule"])
