@@ -257,6 +257,12 @@ def write_people(root: Path, people: dict[str, int], height: int = 112, width: i
     return root
 
 
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder of three people, one of them of LFW too."""
+    return write_people(tmp_path / "CASIA", {"0000045": 3, "0000099": 1, "0166921": 2})
+
+
 def options(source: Path, out: Path, *other: str) -> list[str]:
     return [f"source={source}", f"out={out}", "workers=1", *other]
 
