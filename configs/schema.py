@@ -201,6 +201,7 @@ class Trainer:
     precision: str = option(**choice("fp32", "bf16"))
     channels_last: bool = option(**flag())
     compile: bool = option(**flag())
+    cuda_graph: bool = option(**flag())
     deterministic: bool = option(**flag())
     on_divergence: str = option(**choice("stop", "raise_lambda"))
     max_restarts: int = option(**whole(0))

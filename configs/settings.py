@@ -31,6 +31,7 @@ ADDED_LATER: dict[str, dict[str, Any]] = {
         "lam": {"accuracy": 0.7, "rate": 0.02},
         "lr": {"kind": "step", "every": 1000, "patience": 2, "minimum": 0.0},
     },
+    "trainer": {"cuda_graph": False},
 }
 
 LOSS_ADDED_LATER: dict[type, dict[str, str]] = {

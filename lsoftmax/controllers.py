@@ -102,6 +102,17 @@ class AdaptiveLambda:
         self._updates = self._updates.to(device)
         return self
 
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """The state itself."""
+        return self._log, self._updates
+
+    def move_into(self, tensors: tuple[Tensor, Tensor]) -> None:
+        """Go on in the memory of these, which `tensors` once gave: an update puts its result into new ones."""
+        for place, value in zip(tensors, self.tensors, strict=True):
+            place.copy_(value)
+        self._log, self._updates = tensors
+
     def state_dict(self) -> dict[str, Tensor]:
         """The average; what was given to the constructor is not in it."""
         return {"log_lambda": self._log.clone(), "updates": self._updates.clone()}

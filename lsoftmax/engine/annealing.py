@@ -18,11 +18,19 @@ class Annealing:
         criterion: on its device.
         lam: of the plan.
         compile: the controller's arithmetic too; many small operations become few.
+        in_place: the controller's state stays where it is in memory, as a CUDA graph needs it.
     """
 
-    def __init__(self, criterion: Criterion, lam: Callable[[int], float] | AdaptiveLambda, *, compile: bool) -> None:
+    def __init__(
+        self,
+        criterion: Criterion,
+        lam: Callable[[int], float] | AdaptiveLambda,
+        *,
+        compile: bool,
+        in_place: bool = False,
+    ) -> None:
         self._criterion: Any = criterion if hasattr(criterion, "lam") else None
-        self._planned = lam
+        self._planned, self._in_place = lam, in_place
         # None: lambda is a function of the step, or there is none.
         self.controller: AdaptiveLambda | None = None
         if self._criterion is not None and isinstance(lam, AdaptiveLambda):
@@ -42,7 +50,10 @@ class Annealing:
     def follow(self, features: Tensor, labels: Tensor, skip: Tensor) -> None:
         """After the backward pass, with the weights still those of the step; `skip` as in `AdaptiveLambda.update`."""
         if self.controller is not None:
+            held = self.controller.tensors
             self._update(self.controller, features, labels, skip)
+            if self._in_place:
+                self.controller.move_into(held)
 
     def _updated(self, controller: AdaptiveLambda, features: Tensor, labels: Tensor, skip: Tensor) -> None:
         controller.update(self._criterion.required_lambda(features, labels), skip=skip)

@@ -12,10 +12,11 @@ class Guard:
         self._mask = torch.zeros((), device=device)
         optimizer.found_inf = self._mask  # type: ignore[attr-defined]  # read by the fused step, on the device
 
-    def watch(self, step: int, loss: Tensor, gradient_norm: Tensor) -> None:
-        """To be called before the optimiser's step."""
+    def watch(self, step: int | Tensor, loss: Tensor, gradient_norm: Tensor) -> None:
+        """To be called before the optimiser's step. step: a number, or a 0-dim float32 tensor on the device."""
+        number = step if isinstance(step, Tensor) else float(step)
         broken = ~torch.isfinite(loss.detach() + gradient_norm)
-        self._first_bad.copy_(torch.where(broken & (self._first_bad < 0), float(step), self._first_bad))
+        self._first_bad.copy_(torch.where(broken & (self._first_bad < 0), number, self._first_bad))
         self._mask.copy_(self._first_bad >= 0)
 
     @property

@@ -33,6 +33,7 @@ class TrainerOptions:
     precision: Literal["fp32", "bf16"]
     channels_last: bool
     compile: bool
+    cuda_graph: bool
     deterministic: bool
     on_divergence: Literal["stop", "raise_lambda"]
     max_restarts: int

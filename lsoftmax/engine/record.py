@@ -69,6 +69,7 @@ def _record(
         "images_per_s": round(progress.step * trainer.plan.batch_size / seconds, 1),
         "precision": "+".join(progress.precisions),
         "compile": options.compile,
+        "cuda_graph": trainer.graph is not None,
         "channels_last": options.channels_last,
         "deterministic": options.deterministic,
         "threads": torch.get_num_threads(),

@@ -13,6 +13,7 @@ from lsoftmax.engine.annealing import Annealing
 from lsoftmax.engine.checkpoint import ANCHOR
 from lsoftmax.engine.divergence import Diverged
 from lsoftmax.engine.evaluation import Batches, Evaluation, evaluate
+from lsoftmax.engine.graph import StepGraph, can_record
 from lsoftmax.engine.guard import Guard, gradient_norm
 from lsoftmax.engine.log import RunLog
 from lsoftmax.engine.optimizer import build_optimizer, set_learning_rate
@@ -79,7 +80,8 @@ class Trainer:
         self.parameters = [*backbone.parameters(), *criterion.parameters()]
         self.optimizer = build_optimizer(backbone, criterion, plan)
         self.guard = Guard(self.optimizer, self.device)
-        self.annealing = Annealing(criterion, plan.lam, compile=options.compile)
+        self.graph = StepGraph(self._update, self.device) if options.cuda_graph and can_record(self.device) else None
+        self.annealing = Annealing(criterion, plan.lam, compile=options.compile, in_place=self.graph is not None)
         self.plateau = plan.lr if isinstance(plan.lr, PlateauLR) else None
         self.held_out_error = held_out_error
         controllers = (self.annealing.controller, self.plateau)
@@ -136,12 +138,23 @@ class Trainer:
 
     def _step(self) -> None:
         """One optimiser step; on logged steps its instruments go to `progress.pending`."""
-        step, plan = self.progress.step, self.plan
-        set_learning_rate(self.optimizer, plan.lr(step))
+        step = self.progress.step
+        lr, logged = self.plan.lr(step), self._logs_at(step + 1)
+        set_learning_rate(self.optimizer, lr)
         self.annealing.set(step, self.progress.lambda_floor)
         images, labels = self.loader.batch(step)
         if self.options.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
+        if self.graph is None:
+            values = self._update(step, images, labels, logged)
+        else:
+            values = self.graph(lr, step, images, labels, logged)
+        self.progress.step += 1
+        if logged:
+            self.progress.pending = self._record(step, values)
+
+    def _update(self, step: int | Tensor, images: Tensor, labels: Tensor, watched: bool) -> dict[str, Tensor]:
+        """What a step does on the device, and waits for nothing; the instruments, where they are watched."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.options.precision == "bf16"):
             features = self._forward(images)
             loss = self.criterion(features, labels)
@@ -149,12 +162,13 @@ class Trainer:
         loss.backward()
         norm = gradient_norm(self.parameters)
         self.guard.watch(step, loss, norm)
-        self.progress.step += 1
-        if self._logs_now():  # before the update, as the loss is
+        values = {}
+        if watched:  # before the update, as the loss is
             statistics = self.criterion.statistics(features.detach(), labels)
-            self.progress.pending = self._record(step, {"loss": loss.detach(), **statistics, "gradient_norm": norm})
+            values = {"loss": loss.detach(), **statistics, "gradient_norm": norm}
         self.annealing.follow(features.detach(), labels, self.guard.mask)
         self.optimizer.step()
+        return values
 
     def _forward(self, images: Tensor) -> Tensor:
         try:
@@ -199,7 +213,10 @@ class Trainer:
 
     def _logs_now(self) -> bool:
         """Whether the step just done is a logged one; evaluations and saves fall on logged steps too."""
-        step, options = self.progress.step, self.options
+        return self._logs_at(self.progress.step)
+
+    def _logs_at(self, step: int) -> bool:
+        options = self.options
         every = [options.log_every, options.eval_every, options.checkpoint_every]
         every += [self.plateau.every] if self.plateau is not None else []
         return step == self.plan.steps or any(step % n == 0 for n in every)
@@ -255,6 +272,8 @@ class Trainer:
         seconds, restarts, precisions = self.elapsed(), self.progress.restarts, self.progress.precisions
         self.state.load(self.anchor)
         self.guard.reset()
+        if self.graph is not None:
+            self.graph.forget()  # momentum lies elsewhere now, and lambda's floor is another
         divergence["floor"] = floor
         self.progress.lambda_floor, self.progress.divergences = floor, divergences
         self.progress.seconds, self.progress.restarts, self.progress.precisions = seconds, restarts, precisions

@@ -64,7 +64,7 @@ def losses(overrides: list[str]) -> list[float]:
     seen: list[torch.Tensor] = []
     watch = trainer.guard.watch
 
-    def keep(step: int, loss: torch.Tensor, gradient_norm: torch.Tensor) -> None:
+    def keep(step: int | torch.Tensor, loss: torch.Tensor, gradient_norm: torch.Tensor) -> None:
         seen.append(loss.detach())
         watch(step, loss, gradient_norm)
 

@@ -1,7 +1,7 @@
 """The head, forward and backward, beside the plain linear layer with cross-entropy; and what both hold in memory."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lsoftmax import LSoftmaxLinear, losses, lsoftmax_cross_entropy
 from lsoftmax.losses.lsoftmax import CLASS_BLOCK
-from scripts.bench.measure import DEVICE, interleaved, peak_bytes
+from scripts.bench.measure import DEVICE, REPLAYS, Work, interleaved, peak_bytes, recorded
 
 BATCH, M, LAM = 256, 4, 5.0
 LEAST_OF_MANY = 100_000  # classes
@@ -21,14 +21,19 @@ SIZES = ((10, 256, 2.5), (100, 512, 1.6), (10_575, 512, 1.03), (85_742, 512, 1.0
 def time_of_head(seconds: float) -> Iterator[dict[str, Any]]:
     """A row a size: milliseconds of the plain layer, and the others as multiples of it."""
     for classes, size, target in SIZES:
-        median = interleaved(_heads(classes, size), seconds)
-        plain = median["plain"]
-        yield {
-            "classes x features": f"{classes:,} x {size}",
-            "plain ms": round(1000 * plain, 3),
-            **{f"{name} / plain": round(value / plain, 3) for name, value in median.items() if name != "plain"},
-            "target": target,
-        }
+        heads = _heads(classes, size)
+        yield {"classes x features": f"{classes:,} x {size}", **_beside_plain(heads, seconds), "target": target}
+        if DEVICE.type == "cuda":  # what is left where nobody waits for launches
+            graphs = {name: recorded(heads[name]) for name in ("plain", "fused", "layer", "winners", "compiled")}
+            beside = _beside_plain(graphs, seconds)
+            yield {"classes x features": f"{classes:,} x {size}, {REPLAYS} replays of a CUDA graph", **beside}
+
+
+def _beside_plain(heads: Mapping[str, Work], seconds: float) -> dict[str, float]:
+    median = interleaved(heads, seconds)
+    plain = median["plain"]
+    rest = {f"{name} / plain": round(value / plain, 3) for name, value in median.items() if name != "plain"}
+    return {"plain ms": round(1000 * plain, 3), **rest}
 
 
 def memory_of_head(seconds: float) -> Iterator[dict[str, Any]]:

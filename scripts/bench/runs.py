@@ -17,6 +17,7 @@ from data import training_mean
 from data.faces.crop import Crop
 from data.faces.packed import FORMAT
 from lsoftmax.engine.device import choose_device, keep_freed_memory, set_determinism
+from lsoftmax.engine.graph import WARM_UP
 from lsoftmax.engine.log import RunLog
 from lsoftmax.engine.signals import StopRequest
 from lsoftmax.engine.trainer import Trainer
@@ -49,6 +50,9 @@ SETTINGS = {  # of the trainer, each with what the one before it has
     "bf16": ["trainer.deterministic=false", "trainer.channels_last=true", "trainer.precision=bf16"],
     "compiled (trainer=fast)": ["trainer=fast"],
 }
+if DEVICE.type == "cuda":
+    SETTINGS["recorded (trainer=fast trainer.cuda_graph=true)"] = ["trainer=fast", "trainer.cuda_graph=true"]
+BEFORE_RECORDED = 2 * WARM_UP + BLOCK  # steps: both graphs, with the instruments and without, are there then
 
 
 def trainer_settings(seconds: float) -> Iterator[dict[str, Any]]:
@@ -60,6 +64,9 @@ def trainer_settings(seconds: float) -> Iterator[dict[str, Any]]:
         trainers[name]._step()
         synchronize()
         first[name] = time.perf_counter() - before
+        if trainers[name].graph is not None:
+            for _ in range(BEFORE_RECORDED):
+                trainers[name]._step()
 
     def step(name: str) -> None:
         set_determinism(trainers[name].options.deterministic)

@@ -181,6 +181,7 @@ TRAINER: dict[str, Any] = {
     "precision": "bf16",
     "channels_last": True,
     "compile": True,
+    "cuda_graph": True,
     "deterministic": False,
     "on_divergence": "raise_lambda",
     "max_restarts": 8,

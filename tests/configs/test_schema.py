@@ -116,6 +116,7 @@ BAD: dict[str, tuple[str, list[Any]]] = {
     "trainer.eval_batch_size": whole(1),
     "trainer.precision": choice("fp32", "bf16"),
     "trainer.channels_last": FLAG,
+    "trainer.cuda_graph": FLAG,
     "trainer.compile": FLAG,
     "trainer.deterministic": FLAG,
     "trainer.on_divergence": choice("stop", "raise_lambda"),

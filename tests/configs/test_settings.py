@@ -96,6 +96,13 @@ def test_the_file_of_a_run_made_before_there_were_these_keys_can_be_read(tmp_pat
     assert identity(from_file(tmp_path / "config.yaml")) == identity(compose())
 
 
+def test_the_file_of_a_run_made_before_steps_were_recorded_can_be_read(tmp_path: Path) -> None:
+    older = yaml.safe_load(to_yaml(compose()))
+    del older["trainer"]["cuda_graph"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(older))
+    assert from_file(tmp_path / "config.yaml").trainer == compose().trainer
+
+
 # The gradient, and who gets the margin, belong to the loss, their defaults to the schedule
 
 

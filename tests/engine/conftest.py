@@ -43,6 +43,7 @@ OPTIONS = {
     "precision": "fp32",
     "channels_last": False,
     "compile": False,
+    "cuda_graph": False,
     "deterministic": True,
     "on_divergence": "stop",
     "max_restarts": 3,
