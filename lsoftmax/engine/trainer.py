@@ -80,7 +80,7 @@ class Trainer:
         self.parameters = [*backbone.parameters(), *criterion.parameters()]
         self.optimizer = build_optimizer(backbone, criterion, plan)
         self.guard = Guard(self.optimizer, self.device)
-        self.graph = StepGraph(self._update, self.device) if options.cuda_graph and can_record(self.device) else None
+        self.graph = StepGraph(self.device) if options.cuda_graph and can_record(self.device) else None
         self.annealing = Annealing(criterion, plan.lam, compile=options.compile, in_place=self.graph is not None)
         self.plateau = plan.lr if isinstance(plan.lr, PlateauLR) else None
         self.held_out_error = held_out_error
@@ -135,6 +135,9 @@ class Trainer:
         except Interrupted:
             self._save(planned=False)
             raise
+        finally:
+            if self.graph is not None:
+                self.graph.forget()  # its memory is the verification's now
 
     def _step(self) -> None:
         """One optimiser step; on logged steps its instruments go to `progress.pending`."""
@@ -148,7 +151,7 @@ class Trainer:
         if self.graph is None:
             values = self._update(step, images, labels, logged)
         else:
-            values = self.graph(lr, step, images, labels, logged)
+            values = self.graph(self._update, lr, step, images, labels, logged)
         self.progress.step += 1
         if logged:
             self.progress.pending = self._record(step, values)
@@ -273,7 +276,7 @@ class Trainer:
         self.state.load(self.anchor)
         self.guard.reset()
         if self.graph is not None:
-            self.graph.forget()  # momentum lies elsewhere now, and lambda's floor is another
+            self.graph.forget()  # momentum lies elsewhere now, or is still to come, and lambda's floor is another
         divergence["floor"] = floor
         self.progress.lambda_floor, self.progress.divergences = floor, divergences
         self.progress.seconds, self.progress.restarts, self.progress.precisions = seconds, restarts, precisions

@@ -43,6 +43,7 @@ def synchronize() -> None:
 def recorded(work: Work) -> Work:
     """REPLAYS replays of a CUDA graph of it: one alone may be shorter than what it takes to wait for it."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):
             work()

@@ -4,6 +4,8 @@ Where there is no GPU an emulated graph stands for one: it repeats the recorded 
 they were recorded with, and refuses what no graph can hold. What only a GPU can tell, streams and memory, is not in it.
 """
 
+import gc
+import weakref
 from contextlib import contextmanager, nullcontext
 
 import pytest
@@ -64,7 +66,8 @@ class NoStream:
 
 
 @contextmanager
-def recording(graph, stream):
+def recording(graph, pool, stream, capture_error_mode):
+    assert not gc.isenabled()
     EmulatedGraph.recordings += 1
     with graph:
         yield
@@ -80,7 +83,8 @@ def device(request, monkeypatch):
     monkeypatch.setattr("lsoftmax.checks._can_be_read", lambda _: False)  # as on an accelerator
     for name, stand_in in {
         "Stream": NoStream, "current_stream": NoStream, "stream": lambda _: nullcontext(),
-        "CUDAGraph": EmulatedGraph, "graph": recording,
+        "CUDAGraph": EmulatedGraph, "graph": recording, "device": lambda _: nullcontext(),
+        "graph_pool_handle": lambda: object(), "set_stream": lambda _: None,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, stand_in)
     return "cpu"
@@ -135,12 +139,34 @@ def test_margins_on_winners_too(tools, tmp_path, lam, device):
 
 def test_two_graphs_for_each_learning_rate(tools, tmp_path, lam, device):
     """One with the instruments and one without; the first steps come before there is one."""
-    trainer = tools.go(run(tools, tmp_path, lam, device))
-    assert len(trainer.graph._graphs) == 2
+    trainer, graphs = run(tools, tmp_path, lam, device), []
+    for _ in range(STEPS):
+        trainer._step()
+        graphs.append(len(trainer.graph._graphs))
+    assert graphs[:WARM_UP] == [0] * WARM_UP and graphs[WARM_UP:10] == [1, 1, 1, 2, 2, 1, 1]  # step 6 is the first
+    assert set(graphs[10:]) == {2}  # that is not logged
     if device == "cpu":
         assert EmulatedGraph.recordings == 4  # PLAN's rate falls once
-        replays = sum(graph.replays for graph, _ in trainer.graph._graphs.values())
-        assert replays == STEPS - 8 > STEPS - WARM_UP - 8
+        assert sum(graph.replays for graph, _ in trainer.graph._graphs.values()) == STEPS - 8
+
+
+def test_a_run_that_has_ended_holds_no_graphs(tools, tmp_path, lam, device):
+    trainer = tools.go(run(tools, tmp_path, lam, device))
+    assert not trainer.graph._graphs and gc.isenabled()
+
+
+def test_a_trainer_nobody_holds_is_gone_at_once(tools, tmp_path, lam, device):
+    """And its memory with it: nothing waits for Python's collector, which might come in the middle of a recording."""
+    trainer = run(tools, tmp_path, lam, device)
+    for _ in range(5):
+        trainer._step()
+    gone = weakref.ref(trainer)
+    gc.disable()
+    try:
+        del trainer
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("moment", [2, 9, 20])
@@ -153,14 +179,16 @@ def test_a_killed_run_goes_on_to_the_same_bits(tools, tmp_path, lam, device, mom
     tools.check_same(tools.outcome(tools.go(again)), whole)
 
 
-def test_a_return_records_anew(tools, tmp_path, lam, device):
-    """Not finite at step 9, once: back to the anchor, whose momentum lies elsewhere, with a higher floor."""
+@pytest.mark.parametrize("bad", [1, 4, 9])
+def test_a_return_records_anew(tools, tmp_path, lam, device, bad):
+    """Not finite once: back to the anchor, whose momentum lies elsewhere (of step 0 there is none), with a higher
+    floor."""
     outcomes = []
     for graph in (False, True):
         spoilt = []
 
         def spoil(step, images, spoilt=spoilt):
-            if step == 9 and not spoilt:
+            if step == bad and not spoilt:
                 spoilt.append(step)
                 return images * float("nan")
             return images
@@ -204,6 +232,7 @@ class Waits(LSoftmax):
         return super().forward(features, labels) * float(self.lam.isfinite())
 
 
+@pytest.mark.parametrize("device", ["emulated"], indirect=True)  # the end of a GPU's recording may spoil the process
 def test_a_loss_that_waits_for_the_device_is_an_error_of_one_line(tools, tmp_path, lam, device):
     with pytest.raises(UserError, match=r"not permitted.*trainer\.cuda_graph=false") as caught:
         tools.go(run(tools, tmp_path, lam, device, loss=Waits))
