@@ -27,7 +27,7 @@ class Annealing:
         lam: Callable[[int], float] | AdaptiveLambda,
         *,
         compile: bool,
-        in_place: bool = False,
+        in_place: bool,
     ) -> None:
         self._criterion: Any = criterion if hasattr(criterion, "lam") else None
         self._planned, self._in_place = lam, in_place
