@@ -100,7 +100,11 @@ class _Blockwise(torch.autograd.Function):
                 if grad_features is not None:
                     grad_features += block @ rows.to(ctx.matmul_dtype)
                 if grad_weight is not None:
-                    grad_weight[start : start + len(rows)] = block.T @ x
+                    place = grad_weight[start : start + len(rows)]
+                    if place.dtype == block.dtype:
+                        torch.mm(block.t(), x, out=place)  # without a second one of its size
+                    else:
+                        place.copy_(torch.mm(block.t(), x))
             if grad_features is not None:
                 grad_features = add_to_features_gradient(grad_features, *margin, along_x)
             if grad_weight is not None:

@@ -12,7 +12,7 @@ Gradient = Literal["exact", "norms_live", "detached"]
 MarginOn = Literal["all", "winners"]
 Reduction = Literal["mean", "sum", "none"]
 
-MARGIN_ON = get_args(MarginOn)
+GRADIENTS, MARGIN_ON, REDUCTIONS = get_args(Gradient), get_args(MarginOn), get_args(Reduction)
 
 
 def check_arguments(
@@ -95,12 +95,12 @@ def check_lam(lam: float | Tensor) -> None:
 
 def check_gradient(gradient: str) -> None:
     """ValueError unless it is one of `Gradient`."""
-    check_choice("gradient", gradient, get_args(Gradient))
+    check_choice("gradient", gradient, GRADIENTS)
 
 
 def check_reduction(reduction: str) -> None:
     """ValueError unless it is one of `Reduction`."""
-    check_choice("reduction", reduction, get_args(Reduction))
+    check_choice("reduction", reduction, REDUCTIONS)
 
 
 def check_class_block(class_block: int | None) -> None:

@@ -25,7 +25,7 @@ from torch import Tensor
 from lsoftmax.autocast import matmul_dtype, no_autocast
 from lsoftmax.blockwise import blockwise_cross_entropy
 from lsoftmax.checks import Gradient, MarginOn, Reduction, check_arguments, check_class_block, check_reduction
-from lsoftmax.margin import compute_dtype
+from lsoftmax.margin import cast, compute_dtype
 from lsoftmax.reduction import of_rows, reduced, softplus
 from lsoftmax.target import (
     add_to_features_gradient,
@@ -132,7 +132,7 @@ class _Logits(torch.autograd.Function):
     ) -> Tensor:
         ctx.matmul_dtype = matmul_dtype(features)
         with no_autocast(features):
-            logits = features.to(ctx.matmul_dtype) @ weight.to(ctx.matmul_dtype).T
+            logits = torch.mm(cast(features, ctx.matmul_dtype), cast(weight, ctx.matmul_dtype).t())
             index = labels.unsqueeze(1)
             own = logits.gather(1, index)
             if margin_on != "all":
@@ -180,8 +180,8 @@ class _Gap(torch.autograd.Function):
         ctx.matmul_dtype = matmul_dtype(features)
         ctx.set_materialize_grads(False)
         with no_autocast(features):
-            logits = features.to(ctx.matmul_dtype) @ weight.to(ctx.matmul_dtype).T
-            logits = logits.to(compute_dtype(logits.dtype))
+            logits = torch.mm(cast(features, ctx.matmul_dtype), cast(weight, ctx.matmul_dtype).t())
+            logits = cast(logits, compute_dtype(logits.dtype))
             index = labels.unsqueeze(1)
             own = logits.gather(1, index)
             logits.scatter_(1, index, torch.finfo(logits.dtype).min)  # out of the sum; not -inf, for C = 1
@@ -243,9 +243,9 @@ def _backward(
     margin = (features, weight, labels, grad_target, gain_apart(grad_target, gain, ctx.matmul_dtype))
     grad_features = grad_weight = None
     with no_autocast(features):
-        grad = grad.to(ctx.matmul_dtype)
+        grad = cast(grad, ctx.matmul_dtype)
         if ctx.needs_input_grad[0]:
-            grad_features = add_to_features_gradient(grad @ weight.to(grad.dtype), *margin, along_x)
+            grad_features = add_to_features_gradient(torch.mm(grad, cast(weight, grad.dtype)), *margin, along_x)
         if ctx.needs_input_grad[1]:
-            grad_weight = add_to_weight_gradient(grad.T @ features.to(grad.dtype), *margin, along_w)
+            grad_weight = add_to_weight_gradient(torch.mm(grad.t(), cast(features, grad.dtype)), *margin, along_w)
     return grad_features, grad_weight

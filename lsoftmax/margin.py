@@ -36,7 +36,7 @@ def psi_of_cosine(cosine: Tensor, m: int) -> Tensor:
     check_m(m)
     check_floating("cosine", cosine)
     c = within_range(cosine.to(compute_dtype(cosine.dtype)))
-    k = segment(c.detach(), m)
+    k = segment(c.detach(), m).clamp_(max=m - 1)
     previous, chebyshev = torch.ones_like(c), c  # T_0, T_1
     for _ in range(m - 1):
         previous, chebyshev = chebyshev, 2 * c * chebyshev - previous
@@ -68,17 +68,22 @@ def within_range(cosine: Tensor) -> Tensor:
 
 
 def segment(cosine: Tensor, m: int) -> Tensor:
-    """k of Eq. 6, as a tensor of cosine's dtype: in which of the m segments of [0, pi] the angle lies.
+    """k of Eq. 6, as a tensor of cosine's dtype: in which of the m segments of [0, pi] the angle lies; m at pi itself.
 
     On a boundary either neighbour is right, so the rounding of acos does no harm: psi and its first derivative agree
     from both sides.
     """
-    return (cosine.acos() * (m / math.pi)).floor_().clamp_(max=m - 1)
+    return (cosine.acos() * (m / math.pi)).floor_()
 
 
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of the margin's arithmetic: float32, or float64 for float64."""
-    return torch.promote_types(dtype, torch.float32)
+def compute_dtype(*dtypes: torch.dtype) -> torch.dtype:
+    """The dtype of the margin's arithmetic: float64 if one of these is, else float32."""
+    return torch.float64 if torch.float64 in dtypes else torch.float32
+
+
+def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """`tensor.to(dtype)`, without the call where it has that dtype: with ten classes a call costs what it computes."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def _sign(k: Tensor) -> Tensor:

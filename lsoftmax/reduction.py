@@ -1,12 +1,12 @@
 """From the rows' gaps to the loss: log(1 + exp(gap)), the mean, the sum or nothing over them, and the way back."""
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
 def softplus(gap: Tensor) -> Tensor:
-    """log(1 + exp(gap)) to full precision at both ends; torch's own is cut off at 20."""
-    return torch.logaddexp(gap, gap.new_zeros(()))
+    """log(1 + exp(gap)) to full precision at both ends: torch's own threshold of 20 is too low for float64."""
+    return F.softplus(gap, threshold=40.0)
 
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:

@@ -34,7 +34,7 @@ def required_lambda(features: Tensor, weight: Tensor, labels: Tensor, *, m: int)
     check_tensors(features, weight, labels, same_dtype=False)
     index = labels.unsqueeze(1)
     with no_autocast(features):
-        dtype = compute_dtype(torch.promote_types(features.dtype, weight.dtype))
+        dtype = compute_dtype(features.dtype, weight.dtype)
         logits = features.to(dtype) @ weight.to(dtype).T
         target = logits.gather(1, index)
         lead = target.sub_(logits.scatter_(1, index, -torch.inf).amax(dim=1, keepdim=True))  # z - r

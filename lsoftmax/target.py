@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lsoftmax.margin import compute_dtype, psi_and_slope
+from lsoftmax.margin import cast, compute_dtype, psi_and_slope
 
 
 class Target(NamedTuple):
@@ -56,8 +56,8 @@ def target_cosine(features: Tensor, weight: Tensor, labels: Tensor) -> tuple[Ten
     From the rows themselves and not from the logits, which TF32 or half precision may have rounded: psi multiplies such
     an error by up to m^2.
     """
-    dtype = compute_dtype(torch.promote_types(features.dtype, weight.dtype))
-    x, w = features.to(dtype), weight.index_select(0, labels).to(dtype)
+    dtype = compute_dtype(features.dtype, weight.dtype)
+    x, w = cast(features, dtype), cast(weight.index_select(0, labels), dtype)
     norm_x, norm_w = (torch.linalg.vector_norm(rows, dim=1, keepdim=True) for rows in (x, w))
     product = w.mul_(x).sum(dim=1, keepdim=True)  # w is a copy: one (N, D) at a time
     cosine = product / (norm_x * norm_w).clamp_min(torch.finfo(dtype).tiny)
@@ -94,10 +94,10 @@ def add_to_features_gradient(
 ) -> Tensor:
     """The margin's part added to the plain matmul's dL/dx (N, D); grad_target is dL/df_y, apart is `gain_apart`."""
     dtype = grad_target.dtype
-    grad = plain.to(dtype).addcmul_(grad_target * along_x, features.to(dtype))
+    grad = cast(plain, dtype).addcmul_(grad_target * along_x, cast(features, dtype))
     if apart is not None:
         grad = grad.addcmul_(apart, weight.index_select(0, labels).to(dtype))
-    return grad.to(features.dtype)
+    return cast(grad, features.dtype)
 
 
 def add_to_weight_gradient(
@@ -111,16 +111,16 @@ def add_to_weight_gradient(
 ) -> Tensor:
     """The margin's part added to the plain matmul's dL/dw (C, D), in place where the dtype allows it."""
     dtype = grad_target.dtype
-    grad = plain.to(dtype)  # rows of one class are summed in float32 or better, also if the weight is half precision
+    grad = cast(plain, dtype)  # rows of one class are summed in float32 or better, also if the weight is half precision
     rows = grad_target * along_w
     if len(weight) <= len(labels):
         of_class = rows.new_zeros(len(weight), 1).index_add_(0, labels, rows)
-        grad = grad.addcmul_(of_class, weight.to(dtype))
+        grad = grad.addcmul_(of_class, cast(weight, dtype))
     else:
         grad = grad.index_add_(0, labels, weight.index_select(0, labels).to(dtype).mul_(rows))
     if apart is not None:
         grad = grad.index_add_(0, labels, features.to(dtype).mul(apart))
-    return grad.to(weight.dtype)
+    return cast(grad, weight.dtype)
 
 
 def refuse_second_derivative() -> None:
