@@ -4,11 +4,12 @@ item=     which of ITEMS; all by default
 seconds=  how long each row is measured
 threads=  torch's; 1 by default
 
-One table an item on the terminal, and outputs/results/bench/ITEM.json with the machine, the versions and the date.
+One table an item on the terminal, and outputs/results/bench/ITEM.json (ITEM_2_threads.json) with the machine, the
+versions and the date.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from configs.errors import ConfigError
@@ -70,19 +71,28 @@ def bench(arguments: list[str]) -> None:
     for name in names:
         set_determinism(False)  # whatever the item before has set
         about = origin(f"python -m scripts.bench item={name} threads={threads} seconds={seconds:g}")
-        rows = []
+        rows: list[Row] = []
         print(f"\n{name}: {(known[name].__doc__ or '').strip()}")
         try:
             for row in known[name](seconds):
+                if not rows or list(row) != list(rows[-1]):
+                    print(_line(row, row))
                 rows.append(row)
-                print("  " + "  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+                print(_line(row, row.values()), flush=True)
         except (ConfigError, UserError) as error:  # no data for it, no compiler: the others can do without
             print(f"  not measured: {error}", flush=True)
             missing.append(name)
             continue
-        write_json(folder / f"{name}.json", {**about, "rows": rows})
+        file = name if threads == 1 else f"{name}_{threads}_threads"
+        write_json(folder / f"{file}.json", {**about, "rows": rows})
     if missing:
         raise ConfigError(f"not measured: {', '.join(missing)}")
+
+
+def _line(row: Row, cells: Iterable[object]) -> str:
+    """Cells below their keys; the first column has room for a name."""
+    widths = [max(len(key), 8 if number else 24) for number, key in enumerate(row)]
+    return "  " + "  ".join(str(cell).ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _positive(own: dict[str, str], key: str, default: float) -> float:

@@ -14,6 +14,7 @@ from lsoftmax.losses.lsoftmax import CLASS_BLOCK
 from scripts.bench.measure import DEVICE, REPLAYS, Work, interleaved, peak_bytes, recorded
 
 BATCH, M, LAM = 256, 4, 5.0
+PEER = "pytorch-metric-learning"
 LEAST_OF_MANY = 100_000  # classes
 SIZES = ((10, 256, 2.5), (100, 512, 1.6), (10_575, 512, 1.03), (85_742, 512, 1.03))  # classes, features, target
 
@@ -24,7 +25,7 @@ def time_of_head(seconds: float) -> Iterator[dict[str, Any]]:
         heads = _heads(classes, size)
         yield {"classes x features": f"{classes:,} x {size}", **_beside_plain(heads, seconds), "target": target}
         if DEVICE.type == "cuda":  # what is left where nobody waits for launches
-            graphs = {name: recorded(heads[name]) for name in ("plain", "fused", "layer", "winners", "compiled")}
+            graphs = {name: recorded(heads[name]) for name in heads if name != PEER}
             beside = _beside_plain(graphs, seconds)
             yield {"classes x features": f"{classes:,} x {size}, {REPLAYS} replays of a CUDA graph", **beside}
 
@@ -117,7 +118,8 @@ def _heads(classes: int, size: int) -> dict[str, _Step]:
     exact = (features.detach().double(), weight.detach().double(), labels)
     expected = {margin_on: _definition(*exact, margin_on) for margin_on in ("all", "winners")}
     ours = {
-        "fused": (_Step(lambda: criterion(x, labels), x, criterion.weight), criterion.weight),
+        "function": (_Step(lambda: lsoftmax_cross_entropy(x, w, labels, m=M, lam=LAM), x, w), w),
+        "criterion": (_Step(lambda: criterion(x, labels), x, criterion.weight), criterion.weight),
         "layer": (_Step(lambda: F.cross_entropy(layer(x, labels), labels), x, layer.weight), layer.weight),
         "winners": (_Step(lambda: winners(x, labels), x, winners.weight), winners.weight),
         "compiled": (_Step(lambda: compiled(x, labels), x, criterion.weight), criterion.weight),
@@ -140,7 +142,7 @@ def _peer(x: Tensor, weight: Tensor, labels: Tensor) -> dict[str, _Step]:
         return {}
     loss = LargeMarginSoftmaxLoss(*weight.shape, margin=M, scale=1.0).to(DEVICE)
     loss.W.data.copy_(weight.T)
-    return {"pytorch-metric-learning": _Step(lambda: loss(x, labels), x, loss.W)}
+    return {PEER: _Step(lambda: loss(x, labels), x, loss.W)}
 
 
 def _check_against(definition: tuple[Tensor, ...], found: tuple[Tensor | None, ...], name: str) -> None:

@@ -56,3 +56,27 @@ def test_an_item_that_cannot_be_measured_does_not_keep_the_others_from_it(monkey
     folder = tmp_path / "outputs" / "results" / "bench"
     assert [file.name for file in folder.iterdir()] == ["b.json"]
     assert json.loads((folder / "b.json").read_text())["rows"] == [{"ms": 2}]
+
+
+def test_a_table_an_item_and_a_record_for_each_number_of_threads(monkeypatch, tmp_path, capsys):
+    from scripts.bench import __main__ as bench
+
+    rows = [{"classes x features": "10 x 256", "ratio": 2.5}, {"classes x features": "1,000,000 x 512", "ratio": 1.0}]
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
+    monkeypatch.setattr(bench, "items", lambda: {"head": lambda seconds: iter([*rows, {"other": 1}])})
+    threads = torch.get_num_threads()
+    try:
+        bench.bench(["threads=1"])
+        said = capsys.readouterr().out.splitlines()
+        bench.bench(["threads=2"])
+    finally:
+        torch.set_num_threads(threads)
+    folder = tmp_path / "outputs" / "results" / "bench"
+    assert sorted(file.name for file in folder.iterdir()) == ["head.json", "head_2_threads.json"]
+    assert said[2:] == [
+        "  classes x features        ratio",
+        "  10 x 256                  2.5",
+        "  1,000,000 x 512           1.0",
+        "  other",
+        "  1",
+    ]
