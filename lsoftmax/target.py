@@ -25,7 +25,7 @@ def target_of_margin(
 ) -> Target:
     """See `Target`; arguments as in `lsoftmax_logits`, lam also (N, 1)."""
     cosine, norm_x, norm_w = target_cosine(features, weight, labels)
-    share = lam.to(cosine.dtype).add(1).reciprocal_() if isinstance(lam, Tensor) else 1 / (1 + lam)
+    share = cast(lam, cosine.dtype).add(1).reciprocal_() if isinstance(lam, Tensor) else 1 / (1 + lam)
     value, slope = psi_and_slope(cosine, m)
     difference = (value - cosine).mul_(share)
     if gradient == "exact":
