@@ -6,7 +6,8 @@ RUN is a run folder, finished or not. Drawn from its metrics.jsonl: loss, train 
 where the run has them, else of test images), lambda, the learning rate, the target angle (median, 5 to 95 % of the
 samples), the shares of samples that win, that win with the margin on, and whose psi is above 0, norms of features
 (least to greatest too) and of class weights (the least too: it falls to 0 with the class that is given up), the
-gradient's norm. A vertical line stands where a run diverged (died, or went back to a higher lambda). Runs are judged
+gradient's norm. A vertical line stands where a run diverged (died, or went back to a higher lambda; dash-dotted) and
+where it began to give up a class, whose weight then has less than a fifth of the mean norm (dotted). Runs are judged
 beside softmax's of the same data, network and schedule, where it is among them. Written as PNG and as SVG.
 """
 
@@ -45,6 +46,13 @@ class Run:
         points = [(line["step"], float(line[key])) for line in self.lines if line.get(key) is not None]
         return [step for step, _ in points], [value if math.isfinite(value) else math.nan for _, value in points]
 
+    @property
+    def given_up(self) -> int | None:
+        """From which logged step on a class is given up."""
+        from lsoftmax.engine.collapse import given_up_at
+
+        return given_up_at(self.lines)
+
     def held_out(self) -> tuple[list[int], list[float]]:
         """The error of validation images, of a run that has them, else of test images."""
         validation = self.curve("val_error")
@@ -64,8 +72,9 @@ def plot_run(arguments: list[str]) -> None:
     labels = _labels([run.folder for run in runs])
     for run, label in zip(runs, labels, strict=True):
         reach = f", {len(run.lines)} logged steps up to step {run.lines[-1]['step']:,}" if run.lines else ""
+        lost = f", gives up a class from step {run.given_up:,} on" if run.given_up is not None else ""
         died = f", diverged at step {', '.join(f'{step:,}' for step in run.diverged)}" if run.diverged else ""
-        print(f"{label}: {run.status}{reach}{died}")
+        print(f"{label}: {run.status}{reach}{lost}{died}")
     if not any(run.lines for run in runs):
         raise ConfigError("none of these runs has logged a step: there is nothing to draw")
     _draw(stem, runs, labels)
@@ -154,6 +163,8 @@ def _draw(stem: Path, runs: list[Run], labels: list[str]) -> None:
         for axes in panels.flat:
             for step in run.diverged:
                 axes.axvline(step, color=color, linestyle="-.", linewidth=1)
+            if run.given_up is not None:
+                axes.axvline(run.given_up, color=color, linestyle=":", linewidth=1)
     loss.set(yscale="log", title="loss of the batch")
     error.set(title="error in %: train (thin), held out (dots)", ylim=(0, None))
     # Lambda may end at 0, which a logarithm cannot show: linear below a thousandth.

@@ -1,9 +1,30 @@
-"""When a finished run counts as collapsed, as far as its own record tells."""
+"""When a run gives a class up, and when a finished one counts as collapsed, as far as its own record tells."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 ENOUGH = 20  # test images a class: who knows the class takes one of so many for it, at least
+SHRUNK = 0.2  # of the mean norm of the class weights: what a class has left that is given up (docs/stability.md)
+
+
+def gives_up_a_class(line: Mapping[str, Any]) -> bool:
+    """Whether the least of the class weights has shrunk beside the others, at a logged step (a line of metrics.jsonl).
+
+    On faces, with few images a class, runs collapse without it.
+    """
+    least, mean = line.get("weight_norm_min"), line.get("weight_norm")
+    return least is not None and mean is not None and least < SHRUNK * mean
+
+
+def given_up_at(lines: Iterable[Mapping[str, Any]]) -> int | None:
+    """The step at which a class is given up that had been there: two features may begin with any norms."""
+    there = False
+    for line in lines:
+        if not gives_up_a_class(line):
+            there = True
+        elif there:
+            return int(line["step"])
+    return None
 
 
 def has_collapsed(record: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lsoftmax.controllers import PlateauLR
 from lsoftmax.engine.annealing import Annealing
 from lsoftmax.engine.checkpoint import ANCHOR
+from lsoftmax.engine.collapse import gives_up_a_class
 from lsoftmax.engine.divergence import Diverged
 from lsoftmax.engine.evaluation import Batches, Evaluation, evaluate
 from lsoftmax.engine.graph import StepGraph, can_record
@@ -89,6 +90,7 @@ class Trainer:
         self.latest: dict[str, Evaluation] = {}  # of the last evaluated step
         self._clock = self._saved_at = self._speed_since = time.monotonic()
         self._speed_step = 0
+        self._all_there = False  # the classes, at the last logged step
 
     @property
     def progress(self) -> Progress:
@@ -120,6 +122,7 @@ class Trainer:
         if self.options.precision not in self.progress.precisions:
             self.progress.precisions.append(self.options.precision)
         self._restart_clocks()
+        self._all_there = self.progress.step > 0
         try:
             while True:
                 self._measure(log, stop)
@@ -209,7 +212,21 @@ class Trainer:
             progress.pending = {**(progress.pending or {"step": step}), "val_error": error}
         if progress.pending is not None:
             log.write(progress.pending)
+            self._warn(log, progress.pending)
             progress.pending = None
+
+    def _warn(self, log: RunLog, line: dict[str, Any]) -> None:
+        """Once, of a class that is being given up; two features may begin with any norms."""
+        if "weight_norm" not in line:  # of an evaluation alone
+            return
+        gone = gives_up_a_class(line)
+        if gone and self._all_there:
+            share = line["weight_norm_min"] / line["weight_norm"]
+            log.say(
+                f"step {line['step']}: a class is being given up, its weight has {share:.2g} of the mean norm: what to "
+                "do stands in docs/stability.md"
+            )
+        self._all_there = not gone
 
     def evaluate(self, name: str, stop: StopRequest) -> Evaluation:
         return evaluate(self.backbone, self.criterion, self.sets[name], stop.check)

@@ -96,6 +96,18 @@ def test_runs_are_judged_beside_softmax_of_the_same_setting(drawn, made, train_e
     assert out.splitlines()[1].startswith(f"loss.m=4/seed=0: {status}")
 
 
+def test_it_says_and_draws_where_a_class_was_given_up(drawn, made, monkeypatch):
+    lost, kept = made("lost/seed=0"), made("kept/seed=0", weight_norm=1.0, weight_norm_min=0.5)
+    lines = [{"step": 50 * n, "loss": 1.0, "weight_norm": 1.0, "weight_norm_min": 1 / n} for n in range(1, 9)]
+    (lost / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    standing = []
+    monkeypatch.setattr("matplotlib.axes.Axes.axvline", lambda axes, step, **style: standing.append(step))
+    said = drawn(lost, kept).splitlines()
+    assert said[0] == "lost/seed=0: unfinished, 8 logged steps up to step 400, gives up a class from step 300 on"
+    assert "gives up" not in said[1]
+    assert standing == [300] * 8  # a line in each panel
+
+
 def test_a_single_run_is_named_with_its_options(drawn, made):
     assert drawn(made("loss.m=4/seed=3")).startswith("loss.m=4/seed=3: ")
 
