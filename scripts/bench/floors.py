@@ -3,15 +3,17 @@
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
 
 import models
 from scripts.bench.measure import DEVICE, interleaved, synchronize
-from scripts.bench.runs import trainer_of
+from scripts.bench.runs import BEFORE_RECORDED, trainer_of
 
 BATCH = 256
+TARGETS = {"mnist": 20, "cifar10": 40, "cifar100": 120}  # seconds of 18,000 steps on an H200
 ACROSS = 3  # multiply-adds of a step over the forward pass's: gradients of inputs and of weights take as many each
 # How often a step reads or writes a unit's output (convolution, normalisation, activation), if each kernel that needs
 # all of it takes it once. Forward: written by the convolution, read for the statistics, read and written normalised,
@@ -23,9 +25,10 @@ PASSES = 14
 def floors(seconds: float) -> Iterator[dict[str, Any]]:
     """A step of 256 by `trainer=fast` beside its floors: operations at a matmul's rate, bytes at a copy's bandwidth."""
     rate, bandwidth = _matmul_rate(seconds), _bandwidth(seconds)
-    for name in ("mnist", "cifar10", "cifar100"):
+    on_gpu = DEVICE.type == "cuda"
+    for name, recorded in product(TARGETS, (False, True) if on_gpu else (False,)):
         data = [f"dataset={name}", "data_download=false", "dataset.check_integrity=false"]
-        trainer = trainer_of([*data, "loss.m=4", "trainer=fast"])
+        trainer = trainer_of([*data, "loss.m=4", "trainer=fast", f"trainer.cuda_graph={str(recorded).lower()}"])
         shape = trainer.loader.batch(0)[0].shape[1:]
         network = models.build(name, tuple(shape))
         operations = 2 * ACROSS * BATCH * models.multiply_adds(network, shape)
@@ -34,9 +37,11 @@ def floors(seconds: float) -> Iterator[dict[str, Any]]:
         trainer._step()
         synchronize()
         first = time.perf_counter() - before
+        for _ in range(BEFORE_RECORDED if recorded else 0):
+            trainer._step()
         step = interleaved({"step": trainer._step}, seconds, least=3)["step"]
         yield {
-            "network": name,
+            "network": f"{name}, recorded" if recorded else name,
             "step ms": round(1000 * step, 2),
             "first step s": round(first, 1),
             "operations, floor ms": round(1000 * operations / rate, 2),
@@ -44,6 +49,7 @@ def floors(seconds: float) -> Iterator[dict[str, Any]]:
             "of the higher floor": round(max(operations / rate, moved / bandwidth) / step, 3),
             "matmul TFLOP/s": round(rate / 1e12, 3),
             "copy GB/s": round(bandwidth / 1e9, 1),
+            **({"18,000 steps s": round(18_000 * step, 1), "target s": TARGETS[name]} if on_gpu else {}),
         }
 
 
