@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lsoftmax.autocast import matmul_dtype, no_autocast
-from lsoftmax.margin import compute_dtype
+from lsoftmax.margin import cast, compute_dtype
 from lsoftmax.reduction import of_rows, reduced, softplus
 from lsoftmax.target import (
     add_to_features_gradient,
@@ -63,8 +63,9 @@ class _Blockwise(torch.autograd.Function):
             total = torch.zeros(len(labels), 1, dtype=compute_dtype(ctx.matmul_dtype), device=features.device)
             lowest = torch.finfo(total.dtype).min
             top, target_logit = torch.full_like(total, lowest), torch.zeros_like(total)
+            x = cast(features, ctx.matmul_dtype)
             for start, rows in _blocks(weight, class_block):
-                logits = _logits(features, rows, ctx.matmul_dtype)
+                logits = _logits(x, rows)
                 index, inside = _position(labels, start, len(rows))
                 own = logits.gather(1, index)
                 target_logit = torch.where(inside, own, target_logit)
@@ -89,19 +90,19 @@ class _Blockwise(torch.autograd.Function):
         margin = (features, weight, labels, grad_target, gain_apart(grad_target, gain, ctx.matmul_dtype))
         wants_features, wants_weight = ctx.needs_input_grad[:2]
         with no_autocast(features):
-            x = features.to(ctx.matmul_dtype)
+            x = cast(features, ctx.matmul_dtype)
             grad_features = torch.zeros_like(features, dtype=gap.dtype) if wants_features else None
             grad_weight = torch.empty_like(weight) if wants_weight else None
             for start, rows in _blocks(weight, ctx.class_block):
-                block = _logits(features, rows, ctx.matmul_dtype).sub_(others).exp_().mul_(grad_others)
+                block = _logits(x, rows).sub_(others).exp_().mul_(grad_others)
                 index, inside = _position(labels, start, len(rows))
                 block.scatter_(1, index, torch.where(inside, through, block.gather(1, index)))
-                block = block.to(ctx.matmul_dtype)
+                block = cast(block, x.dtype)
                 if grad_features is not None:
-                    grad_features += block @ rows.to(ctx.matmul_dtype)
+                    grad_features += torch.mm(block, cast(rows, x.dtype))
                 if grad_weight is not None:
                     place = grad_weight[start : start + len(rows)]
-                    if place.dtype == block.dtype:
+                    if place.dtype == block.dtype and place.is_contiguous():
                         torch.mm(block.t(), x, out=place)  # without a second one of its size
                     else:
                         place.copy_(torch.mm(block.t(), x))
@@ -117,9 +118,8 @@ def _blocks(weight: Tensor, class_block: int) -> Iterator[tuple[int, Tensor]]:
         yield start, weight[start : start + class_block]
 
 
-def _logits(features: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
-    logits = features.to(dtype) @ rows.to(dtype).T
-    return logits.to(compute_dtype(dtype))
+def _logits(x: Tensor, rows: Tensor) -> Tensor:
+    return cast(torch.mm(x, cast(rows, x.dtype).t()), compute_dtype(x.dtype))
 
 
 def _position(labels: Tensor, start: int, size: int) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,7 @@ def psi_of_cosine(cosine: Tensor, m: int) -> Tensor:
     check_m(m)
     check_floating("cosine", cosine)
     c = within_range(cosine.to(compute_dtype(cosine.dtype)))
-    k = segment(c.detach(), m).clamp_(max=m - 1)
+    k = segment(c.detach(), m).clamp_(max=m - 1)  # at pi m would give the same psi, but its slope the other sign
     previous, chebyshev = torch.ones_like(c), c  # T_0, T_1
     for _ in range(m - 1):
         previous, chebyshev = chebyshev, 2 * c * chebyshev - previous
@@ -68,16 +68,16 @@ def within_range(cosine: Tensor) -> Tensor:
 
 
 def segment(cosine: Tensor, m: int) -> Tensor:
-    """k of Eq. 6, as a tensor of cosine's dtype: in which of the m segments of [0, pi] the angle lies; m at pi itself.
+    """k of Eq. 6, as a tensor of cosine's dtype: in which of the m segments of [0, pi] the angle lies.
 
     On a boundary either neighbour is right, so the rounding of acos does no harm: psi and its first derivative agree
-    from both sides.
+    from both sides. At pi itself it is m - 1 or m, which give the same psi.
     """
     return (cosine.acos() * (m / math.pi)).floor_()
 
 
 def compute_dtype(*dtypes: torch.dtype) -> torch.dtype:
-    """The dtype of the margin's arithmetic: float64 if one of these is, else float32."""
+    """The dtype of the margin's arithmetic: float64 if one of these floating dtypes is, else float32."""
     return torch.float64 if torch.float64 in dtypes else torch.float32
 
 

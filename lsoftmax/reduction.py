@@ -1,11 +1,14 @@
 """From the rows' gaps to the loss: log(1 + exp(gap)), the mean, the sum or nothing over them, and the way back."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def softplus(gap: Tensor) -> Tensor:
     """log(1 + exp(gap)) to full precision at both ends: torch's own threshold of 20 is too low for float64."""
+    if gap.device.type == "mps":  # its softplus takes log(1 + x) as it stands, and has no digits left where x is small
+        return torch.logaddexp(gap, gap.new_zeros(()))
     return F.softplus(gap, threshold=40.0)
 
 

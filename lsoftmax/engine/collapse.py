@@ -1,5 +1,6 @@
 """When a run gives a class up, and when a finished one counts as collapsed, as far as its own record tells."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -7,23 +8,26 @@ ENOUGH = 20  # test images a class: who knows the class takes one of so many for
 SHRUNK = 0.2  # of the mean norm of the class weights: what a class has left that is given up (docs/stability.md)
 
 
-def gives_up_a_class(line: Mapping[str, Any]) -> bool:
-    """Whether the least of the class weights has shrunk beside the others, at a logged step (a line of metrics.jsonl).
+def gives_up_a_class(line: Mapping[str, Any]) -> bool | None:
+    """Whether the least of the class weights has shrunk beside their mean, at a logged step (a line of metrics.jsonl).
 
-    On faces, with few images a class, runs collapse without it.
+    None where the line does not tell. On faces, with few images a class, runs collapse without it.
     """
     least, mean = line.get("weight_norm_min"), line.get("weight_norm")
-    return least is not None and mean is not None and least < SHRUNK * mean
+    if least is None or mean is None:
+        return None
+    least, mean = float(least), float(mean)  # metrics.jsonl has "inf" and "nan" for what is not finite
+    return least < SHRUNK * mean if math.isfinite(mean) and not math.isnan(least) else None
 
 
 def given_up_at(lines: Iterable[Mapping[str, Any]]) -> int | None:
     """The step at which a class is given up that had been there: two features may begin with any norms."""
     there = False
     for line in lines:
-        if not gives_up_a_class(line):
-            there = True
-        elif there:
+        gone = gives_up_a_class(line)
+        if gone and there:
             return int(line["step"])
+        there = there if gone is None else not gone
     return None
 
 

@@ -28,6 +28,7 @@ class Progress:
     pending: dict[str, Any] | None = None  # the last logged step, until its line is written
     lambda_floor: float = 0.0
     divergences: list[dict[str, Any]] = field(default_factory=list)
+    all_there: bool = False  # no class was given up at the last logged step
     restarts: int = 0  # how often the process was started again
     seconds: float = 0.0
     precisions: list[str] = field(default_factory=list)  # all that were used, in order

@@ -90,7 +90,6 @@ class Trainer:
         self.latest: dict[str, Evaluation] = {}  # of the last evaluated step
         self._clock = self._saved_at = self._speed_since = time.monotonic()
         self._speed_step = 0
-        self._all_there = False  # the classes, at the last logged step
 
     @property
     def progress(self) -> Progress:
@@ -122,7 +121,6 @@ class Trainer:
         if self.options.precision not in self.progress.precisions:
             self.progress.precisions.append(self.options.precision)
         self._restart_clocks()
-        self._all_there = self.progress.step > 0
         try:
             while True:
                 self._measure(log, stop)
@@ -216,17 +214,16 @@ class Trainer:
             progress.pending = None
 
     def _warn(self, log: RunLog, line: dict[str, Any]) -> None:
-        """Once, of a class that is being given up; two features may begin with any norms."""
-        if "weight_norm" not in line:  # of an evaluation alone
-            return
+        """Say it when a class is given up that had been there: two features may begin with any norms."""
         gone = gives_up_a_class(line)
-        if gone and self._all_there:
+        if gone and self.progress.all_there:
             share = line["weight_norm_min"] / line["weight_norm"]
             log.say(
                 f"step {line['step']}: a class is being given up, its weight has {share:.2g} of the mean norm: what to "
                 "do stands in docs/stability.md"
             )
-        self._all_there = not gone
+        if gone is not None:
+            self.progress.all_there = not gone
 
     def evaluate(self, name: str, stop: StopRequest) -> Evaluation:
         return evaluate(self.backbone, self.criterion, self.sets[name], stop.check)

@@ -4,7 +4,7 @@ item=     which of ITEMS; all by default
 seconds=  how long each row is measured
 threads=  torch's; 1 by default
 
-One table an item on the terminal, and outputs/results/bench/ITEM.json (ITEM_2_threads.json) with the machine, the
+One table an item on the terminal, and outputs/results/bench/ITEM.json (ITEM_2_threads_gpu.json) with the machine, the
 versions and the date.
 """
 
@@ -83,7 +83,7 @@ def bench(arguments: list[str]) -> None:
             print(f"  not measured: {error}", flush=True)
             missing.append(name)
             continue
-        file = name if threads == 1 else f"{name}_{threads}_threads"
+        file = name + (f"_{threads}_threads" if threads > 1 else "") + ("_gpu" if about["gpu"] else "")
         write_json(folder / f"{file}.json", {**about, "rows": rows})
     if missing:
         raise ConfigError(f"not measured: {', '.join(missing)}")

@@ -12,9 +12,20 @@ def test_a_class_is_given_up_whose_weight_has_less_than_a_fifth_of_the_mean(leas
     assert gives_up_a_class({"weight_norm": 2.0, "weight_norm_min": least}) is gone
 
 
-@pytest.mark.parametrize("line", [{}, {"weight_norm": 1.0}, {"weight_norm": None, "weight_norm_min": None}])
+NOTHING = [{}, {"weight_norm": 1.0}, {"weight_norm": None, "weight_norm_min": None}]
+NOTHING += [{"weight_norm": "inf", "weight_norm_min": 0.1}, {"weight_norm": 1.0, "weight_norm_min": "nan"}]
+
+
+@pytest.mark.parametrize("line", NOTHING)
 def test_a_line_without_the_norms_says_nothing(line):
-    assert not gives_up_a_class(line)
+    assert gives_up_a_class(line) is None
+
+
+@pytest.mark.parametrize("line", NOTHING)
+def test_what_says_nothing_changes_nothing(line):
+    told = lines_of(0.9, 0.1)
+    assert given_up_at([{"step": 1, **line}, told[1]]) is None
+    assert given_up_at([told[0], {"step": 60, **line}, told[1]]) == 100
 
 
 def lines_of(*least):
@@ -69,6 +80,35 @@ def test_it_says_nothing_of_a_class_that_was_never_there_nor_of_one_that_stays(r
     assert run(shrinks) == []
 
 
-def test_a_run_that_goes_on_says_it_again(run, tools):
+def test_a_run_that_goes_on_does_not_say_it_again(run):
     assert len(run(shrinks=2, steps=6)) == 1
-    assert len(run(shrinks=2, steps=12, resume=True, checkpoint_every=6)) == 1
+    assert run(shrinks=2, steps=12, resume=True) == []
+
+
+def test_a_run_that_goes_on_says_what_happens_then(run):
+    assert run(shrinks=8, steps=6) == []
+    (said,) = run(shrinks=8, steps=12, resume=True)
+    assert said.startswith("step 9:")
+
+
+def test_a_class_that_was_never_there_is_not_missed_after_a_resume(run):
+    assert run(shrinks=0, steps=6) == []
+    assert run(shrinks=0, steps=12, resume=True) == []
+
+
+def test_a_return_forgets_that_it_was_said(tools, tmp_path, capsys):
+    """Back at a step where all classes were there, it is said again where it happens again."""
+
+    def spoil(step, images):
+        if step == 7:
+            with torch.no_grad():
+                trainer.criterion.weight[1] *= 1e-3
+        return images
+
+    options = {"log_every": 1, "checkpoint_every": 5, "weight_decay": 0.0, "lr": lambda step: 1e-6}
+    options |= {"lam": lambda step: 0.1 if step == 9 else 1.0, "on_divergence": "raise_lambda"}
+    trainer = tools.trainer(tmp_path / "run", loss=tools.fragile(0.2), loader=tools.Batches(spoil=spoil), **options)
+    with RunLog(tmp_path / "run", 0, trainer.plan.steps) as log:
+        trainer.run(log, tools.StopAt())
+    said = [line.split()[1] for line in capsys.readouterr().out.splitlines() if "given up" in line]
+    assert said == ["8:", "8:"]

@@ -43,7 +43,15 @@ def over_blocks(features, weight, labels, lam):
     return lsoftmax_cross_entropy(features, weight, labels, m=4, lam=lam, class_block=2)
 
 
-@pytest.mark.parametrize("function", [fused, unfused, fused_for_winners, unfused_for_winners, over_blocks])
+def over_blocks_of_columns(features, weight, labels, lam):
+    """A weight that lies in memory as its transpose: a block of its gradient is not contiguous."""
+    return over_blocks(features, weight.t().contiguous().t(), labels, lam)
+
+
+FUNCTIONS = [fused, unfused, fused_for_winners, unfused_for_winners, over_blocks, over_blocks_of_columns]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_the_compiled_function_agrees_with_eager(function, batch):
     features, weight, labels = batch(dtype=torch.float32)
     lam = torch.tensor(0.5)
