@@ -40,18 +40,12 @@ class Run:
     lines: list[dict[str, Any]]  # of metrics.jsonl
     diverged: list[int]  # at these steps, as far as result.json tells
     result: dict[str, Any] | None = None  # result.json
+    given_up: int | None = None  # from this logged step on a class is
 
     def curve(self, key: str) -> tuple[list[int], list[float]]:
         """Steps and values, where there is one; nan for what is not finite, which is not drawn."""
         points = [(line["step"], float(line[key])) for line in self.lines if line.get(key) is not None]
         return [step for step, _ in points], [value if math.isfinite(value) else math.nan for _, value in points]
-
-    @property
-    def given_up(self) -> int | None:
-        """From which logged step on a class is given up."""
-        from lsoftmax.engine.collapse import given_up_at
-
-        return given_up_at(self.lines)
 
     def held_out(self) -> tuple[list[int], list[float]]:
         """The error of validation images, of a run that has them, else of test images."""
@@ -84,6 +78,8 @@ def plot_run(arguments: list[str]) -> None:
 
 def _read(folder: Path) -> Run:
     """ConfigError if it is no run folder."""
+    from lsoftmax.engine.collapse import given_up_at
+
     path = folder / "metrics.jsonl"
     try:
         lines = [line for text in path.read_text().splitlines() if (line := _line(text))]
@@ -94,7 +90,7 @@ def _read(folder: Path) -> Run:
         raise ConfigError(f"there is no run in {folder}: {path.name} is missing") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise cannot_read(f"the run in {folder}", error) from error
-    return Run(folder, status, lines, diverged, result)
+    return Run(folder, status, lines, diverged, result, given_up_at(lines))
 
 
 def _beside_softmax(runs: list[Run]) -> list[Run]:
