@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-train: $(STAMP) ## train L-Softmax on 5,000 real digits, two minutes on two cores
+train: $(STAMP) ## train L-Softmax on 4,000 real digits, two minutes on two cores
 	@$(BIN)/python train.py
 
 test: lint ## ruff, mypy and the tests, under 8 minutes on two cores

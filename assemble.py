@@ -106,7 +106,8 @@ def make_trainer(
 ) -> Trainer:
     """A trainer at step 0, from scratch or from `init_from`. anew: whatever checkpoint lies at path will be removed."""
     backbone, criterion = build_network(settings, splits.train, device)
-    if settings.init_from is not None and (anew or not _holds_weights(path, splits)):
+    data_sha256 = splits.sha256()
+    if settings.init_from is not None and (anew or not _holds_weights(path, data_sha256)):
         start_from(Path(settings.init_from).expanduser(), backbone, criterion)
     plan = make_plan(settings)
     # On the device once, for training and evaluation, unless they are too many.
@@ -125,14 +126,14 @@ def make_trainer(
         make_options(settings),
         path,
         identity(settings),
-        splits.sha256(),
+        data_sha256,
         held_out_error(settings, splits, passes.get("val"), mean, backbone, criterion),
     )
 
 
-def _holds_weights(path: Path, splits: Splits) -> bool:
+def _holds_weights(path: Path, data_sha256: str) -> bool:
     """Whether a run goes on from this checkpoint: it needs no others then, and their folder may have gone."""
-    return path.exists() and checkpoint.load(path).get("data_sha256") == splits.sha256()
+    return path.exists() and checkpoint.load(path).get("data_sha256") == data_sha256
 
 
 def streams(settings: Settings, images: ImageSet, device: torch.device) -> bool:

@@ -49,8 +49,9 @@ def run_command(job: Job) -> int:
         asked = get_args_parser().parse_args()
     if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:
         return _show()
-    if asked.config_name or asked.config_path or asked.config_dir:
-        return _fail(ConfigError("--config-name, --config-path and --config-dir have no effect here")).code
+    if asked.config_name or asked.config_path or asked.config_dir or asked.experimental_rerun:
+        without = "--config-name, --config-path, --config-dir and --experimental-rerun"
+        return _fail(ConfigError(f"{without} have no effect here")).code
     try:
         jobs = arguments.jobs(asked.overrides, sweep=asked.multirun)
     except ConfigError as error:

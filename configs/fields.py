@@ -76,4 +76,5 @@ def is_mean(value: Any) -> bool:
 
 
 def are_names(values: list[str]) -> bool:
-    return len({*values, "held_out"}) == len(values) + 1 and all(re.fullmatch(r"\w[\w-]*", name) for name in values)
+    distinct = len(set(values)) == len(values) and "held_out" not in values  # that is the people held out of training
+    return distinct and all(re.fullmatch(r"\w[\w-]*", name) for name in values)

@@ -50,7 +50,7 @@ class SyntheticDataset(PublishedDataset):
 class PackedDataset(Dataset):
     test_images: int | None = option(**maybe(whole(1)))
     folder: str | None = option(**maybe(folder()))
-    verify: list[str] = option("a list of names of verification sets, each once", are_names)
+    verify: list[str] = option("a list of names of verification sets, each once and none held_out", are_names)
     stream: bool | None = option(**maybe(flag()))
 
 

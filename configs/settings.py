@@ -179,8 +179,9 @@ def identity(settings: Settings) -> dict[str, Any]:
             del group[name]
     for key in ("gradient", "margin_on"):  # they are in the loss
         del values["schedule"][key]
-    if (start := values["init_from"]) is not None and Path(start).is_relative_to(ROOT):  # wherever the project lies
-        values["init_from"] = Path(start).relative_to(ROOT).as_posix()
+    if values["init_from"] is not None:  # wherever the project lies, and however the folder was typed
+        start = Path(values["init_from"])
+        values["init_from"] = (start.relative_to(ROOT) if start.is_relative_to(ROOT) else start).as_posix()
     return identity_of(values)
 
 

@@ -6,21 +6,24 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The arguments of `data.load`, as every reader of the registry gets them; each looks at what concerns it."""
+    """The arguments of `data.load`, as every reader of the registry gets them; each looks at what concerns it.
+
+    Defaults are `data.load`'s.
+    """
 
     root: Path
-    download: bool = True
-    check_integrity: bool = True
-    validation: int = 0
-    train_images: int | None = None
-    train_part: int = 0
-    classes: int | None = None
-    first_class: int = 0
+    download: bool
+    check_integrity: bool
+    validation: int
+    train_images: int | None
+    train_part: int
+    classes: int | None
+    first_class: int
     # Synthetic images and faces:
-    test_images: int | None = None
+    test_images: int | None
     # Synthetic images alone:
-    like: str = "cifar10"
+    like: str
     # Faces alone:
-    folder: str | None = None
-    min_images: int = 2
-    verify: tuple[str, ...] = ()
+    folder: str | None
+    min_images: int
+    verify: tuple[str, ...]

@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from lsoftmax.checks import MARGIN_ON, Gradient, MarginOn, check_choice, check_gradient, check_lam, check_m
+from lsoftmax.checks import Gradient, MarginOn, check_lam, check_m, check_ways
 
 
 class AnnealedMargin(nn.Module):
@@ -23,8 +23,7 @@ class AnnealedMargin(nn.Module):
 
     def _set_margin(self, m: int, lam: float, gradient: Gradient, margin_on: MarginOn) -> None:
         """For `__init__`. ValueError if a value is out of range."""
-        check_gradient(gradient)
-        check_choice("margin_on", margin_on, MARGIN_ON)
+        check_ways(gradient, margin_on)
         place = next(self.parameters()).device
         self.register_buffer("_lam", torch.zeros(1, dtype=_dtype(place), device=place), persistent=False)
         self.gradient, self.margin_on = gradient, margin_on

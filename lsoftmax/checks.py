@@ -26,8 +26,7 @@ def check_arguments(
 ) -> None:
     check_m(m)
     check_lam(lam)
-    check_gradient(gradient)
-    check_choice("margin_on", margin_on, MARGIN_ON)
+    check_ways(gradient, margin_on)
     check_tensors(features, weight, labels)
     if isinstance(lam, Tensor) and lam.is_meta and not features.is_meta:
         raise ValueError("lam has no value: it is a tensor on the device meta, and the features are not")
@@ -93,9 +92,10 @@ def check_lam(lam: float | Tensor) -> None:
         raise ValueError(f"lam must be a number >= 0 (inf means no margin), got {lam!r}")
 
 
-def check_gradient(gradient: str) -> None:
-    """ValueError unless it is one of `Gradient`."""
+def check_ways(gradient: str, margin_on: str) -> None:
+    """ValueError unless they are of `Gradient` and `MarginOn`."""
     check_choice("gradient", gradient, GRADIENTS)
+    check_choice("margin_on", margin_on, MARGIN_ON)
 
 
 def check_reduction(reduction: str) -> None:

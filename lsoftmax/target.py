@@ -35,6 +35,7 @@ def target_of_margin(
         gain = torch.ones_like(cosine)
         along = difference if gradient == "norms_live" else torch.zeros_like(cosine)
     return Target(
+        # In place only where nothing else holds it: of norms_live `along` is the same tensor.
         correction=difference.mul_(norm_x).mul_(norm_w) if gradient == "exact" else difference * norm_x * norm_w,
         gain=gain,
         along_x=_ratio(norm_w, norm_x).mul_(along),

@@ -62,9 +62,9 @@ def _run(script: Callable[[list[str]], None], about: str | None) -> int:
         from lsoftmax.engine.device import is_memory_error
         from lsoftmax.errors import UserError, first_line
 
-        of_nobody = _homes_of_nobody(sys.argv[1:])
+        of_nobody = _home_of_nobody(sys.argv[1:])
         if isinstance(error, RuntimeError) and "home directory" in str(error) and of_nobody:  # Path.expanduser
-            error = UserError(f"{of_nobody[0]}: there is no such home folder")
+            error = UserError(f"{of_nobody}: there is no such home folder")
         if is_memory_error(error):
             error = UserError(f"not enough memory ({first_line(error)}); take fewer images")
         if not isinstance(error, UserError):
@@ -73,10 +73,10 @@ def _run(script: Callable[[list[str]], None], about: str | None) -> int:
     return 0
 
 
-def _homes_of_nobody(arguments: Sequence[str]) -> list[str]:
-    """Those that name a path below the home of a user whom nobody knows."""
+def _home_of_nobody(arguments: Sequence[str]) -> str | None:
+    """The first that names a path below the home of a user whom nobody knows."""
     values = {each: each.partition("=")[2] or each for each in arguments if "~" in each}
-    return [each for each, value in values.items() if os.path.expanduser(value).startswith("~")]
+    return next((each for each, value in values.items() if os.path.expanduser(value).startswith("~")), None)
 
 
 def _fail(error: Exception) -> int:

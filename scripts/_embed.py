@@ -1,5 +1,6 @@
 """Embeddings of images by the network of a run."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from configs.errors import ConfigError
 from data.faces.decode import ImageError
@@ -40,22 +42,18 @@ class NetworkEmbedder:
         return self.preparation.notes + counted
 
     @torch.inference_mode()
-    def __call__(
-        self, count: int, content: Content, name: Callable[[int], str], done: Callable[[int], object]
-    ) -> Tensor:
-        """(count, D) float32 on the CPU; content(i) is the i-th image. UserError that lists the wrong ones.
-
-        `done` is called with the number of images embedded so far, after each batch.
-        """
+    def __call__(self, count: int, content: Content, name: Callable[[int], str]) -> Tensor:
+        """(count, D) float32 on the CPU; content(i) is the i-th image. UserError that lists the wrong ones."""
         backbone, parts = self.network.backbone, []
-        for batch in self._batches(count, content, name):
-            pixels = self.network.prepare(batch)
-            features = backbone(pixels)
-            if self.mirror != "none":
-                mirrored = backbone(pixels.flip(3))
-                features = features + mirrored if self.mirror == "sum" else torch.cat([features, mirrored], dim=1)
-            parts.append(features.cpu())
-            done(sum(map(len, parts)))
+        with tqdm(total=count, desc="embedding", unit="image", disable=not sys.stderr.isatty()) as bar:
+            for batch in self._batches(count, content, name):
+                pixels = self.network.prepare(batch)
+                features = backbone(pixels)
+                if self.mirror != "none":
+                    mirrored = backbone(pixels.flip(3))
+                    features = features + mirrored if self.mirror == "sum" else torch.cat([features, mirrored], dim=1)
+                parts.append(features.cpu())
+                bar.update(len(features))
         return torch.cat(parts)
 
     def _batches(self, count: int, content: Content, name: Callable[[int], str]) -> Iterator[Tensor]:
@@ -73,6 +71,14 @@ class NetworkEmbedder:
                 yield images
         if wrong:
             raise UserError(_summary(wrong, count))
+
+
+def read_image(path: Path) -> bytes:
+    """Its content, encoded. ImageError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror})") from error
 
 
 def _summary(wrong: dict[str, list[str]], count: int) -> str:

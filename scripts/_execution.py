@@ -29,9 +29,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def parallel(device_type: str, free_bytes: int, cores: int | None = None) -> int:
+def parallel(device_type: str, free_bytes: int) -> int:
     """So many runs at once, by what one needs of the machine."""
     if device_type != "cuda":
         return 1
-    cores = (os.cpu_count() or 1) if cores is None else cores
-    return max(1, min(AT_ONCE, cores // CORES_EACH, free_bytes // BYTES_EACH))
+    return max(1, min(AT_ONCE, cores() // CORES_EACH, free_bytes // BYTES_EACH))

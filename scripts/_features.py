@@ -37,11 +37,11 @@ def keep(run: Path, record: Record, what: Wanted, profile: str) -> Path | None:
 
     import numpy as np
 
-    from lsoftmax.files import write_atomically
+    from lsoftmax.files import make_folder, write_atomically
 
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **_measure(run, what))
-    path(record, profile).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path(record, profile).parent)
     write_atomically(path(record, profile), lambda file: file.write(buffer.getvalue()))
     return path(record, profile)
 
@@ -65,10 +65,9 @@ def is_run_of(run: Path, record: Record) -> bool:
 
 
 def _measure(run: Path, what: Wanted) -> Arrays:
-    import torch
-
     from assemble import build_network, evaluation_batches, load_data, parts
     from lsoftmax.engine.device import choose_device, set_determinism
+    from lsoftmax.engine.verification import embed
     from lsoftmax.engine.weights import load_into, read_weights
 
     settings = from_file(run / "config.yaml")
@@ -79,16 +78,13 @@ def _measure(run: Path, what: Wanted) -> Arrays:
     splits = parts(load_data(settings))
     backbone, _ = build_network(settings, splits["test"], device)
     load_into(backbone, tensors, "backbone", weights)
-    backbone.eval()
     classes = splits["test"].num_classes
     row_bytes = 2 * backbone.feature_size * len(what["sets"])
     per_class = max(1, min(what["per_class"], _MOST_BYTES // (row_bytes * classes)))
     found: Arrays = {}
     for name in what["sets"]:
         chosen = splits[name].subset(first_of_each(splits[name].labels, classes, per_class))
-        with torch.no_grad():
-            batches = evaluation_batches(settings, chosen, tensors["input.mean"], device)()
-            features = torch.cat([backbone(images).cpu() for images, _ in batches])
+        features = embed(backbone, evaluation_batches(settings, chosen, tensors["input.mean"], device))
         found[f"{name}_features"] = features.half().numpy()
         found[f"{name}_labels"] = chosen.labels.byte().numpy()
     return found

@@ -49,9 +49,9 @@ def write_study(name: str, place: Path, study: dict[str, Any], results: _tables.
 
 
 def _write(png: Path, contents: dict[str, bytes]) -> Path:
-    from lsoftmax.files import write_atomically
+    from lsoftmax.files import make_folder, write_atomically
 
-    png.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(png.parent)
     for kind, content in contents.items():
         write_atomically(png.with_suffix(f".{kind}"), lambda file, content=content: file.write(content))  # type: ignore[misc]
     return png

@@ -66,7 +66,7 @@ def _run(own: dict[str, str], overrides: list[str]) -> Source:
     images = _images(own, names)
     embedder = _embedder(own, overrides, images.made)
     rows = dict(zip(names, range(len(names)), strict=True))
-    features = _embed(embedder, len(names), images.content, images.path)
+    features = embedder(len(names), images.content, images.path)
     source = _of_pairs(pairs, tune, features, rows, _title(own))
     source.remarks += embedder.warnings
     return _with_pictures(source, pairs, own)
@@ -86,6 +86,7 @@ def _images(own: dict[str, str], names: list[str]) -> _Images:
     from data.faces import PackedFaces
     from data.faces.files import find_images
     from data.faces.packed import is_pack
+    from scripts._embed import read_image
 
     folder = Path(own["images"]).expanduser()
     if is_pack(folder):
@@ -95,7 +96,7 @@ def _images(own: dict[str, str], names: list[str]) -> _Images:
         rows = pack.rows(names)
         return _Images(lambda i: pack.images[rows[i]], lambda i: f"{names[i]} of {folder}", pack.preparation)
     files = find_images(folder, names)
-    return _Images(lambda i: _read(files[i]), lambda i: str(files[i]))
+    return _Images(lambda i: read_image(files[i]), lambda i: str(files[i]))
 
 
 def _stored(own: dict[str, str]) -> Source:
@@ -130,7 +131,7 @@ def _pack(own: dict[str, str], overrides: list[str]) -> Source:
     remarks = []
     if "run" in own:
         embedder = _embedder(own, overrides)
-        values = _embed(embedder, len(images), images.__getitem__, name)
+        values = embedder(len(images), images.__getitem__, name)
         remarks = embedder.warnings
     else:
         values = _tensor(read_features(own["embeddings"]).values)
@@ -185,24 +186,6 @@ def _embedder(own: dict[str, str], overrides: list[str], made: dict[str, Any] | 
 
     run = Path(own["run"]).expanduser()
     return Embedder(run, overrides, mirror=own.get("mirror", "none"), align=own.get("align", "none"), made=made)
-
-
-def _embed(embedder: "Embedder", count: int, content: "Content", name: Callable[[int], str]) -> "Tensor":
-    import sys
-
-    from tqdm import tqdm
-
-    with tqdm(total=count, desc="embedding", unit="image", disable=not sys.stderr.isatty()) as bar:
-        return embedder(count, content, name, lambda done: bar.update(done - bar.n))
-
-
-def _read(path: Path) -> bytes:
-    from lsoftmax.errors import UserError
-
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror})") from error
 
 
 def _tensor(values: "np.ndarray") -> "Tensor":

@@ -94,10 +94,10 @@ def _read(path: Path) -> Record:
 
 def keep(record: Record, profile: str) -> Path:
     """Write the record where the tables look for it."""
-    from lsoftmax.files import write_json
+    from lsoftmax.files import make_folder, write_json
 
     path = folder(profile) / f"{stem(record)}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_json(path, record)
     return path
 

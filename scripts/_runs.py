@@ -15,6 +15,7 @@ from configs.settings import ROOT
 
 Command = tuple[list[str], Path]  # the options, and the run folder
 Result = dict[str, Any]  # of result.json
+TOLD = {code for told in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM) for code in (-told, 128 + told)}
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded here: after fork() little is safe
 
 
@@ -56,10 +57,12 @@ def run_all(
 
 
 def _ended(running: dict[subprocess.Popen[bytes], tuple[Path, bool]], failed: list[Path] | None) -> Iterator[Result]:
-    """Takes out those whose process is gone. One that a signal stopped has not failed, and may just have ended."""
+    """Takes out those whose process is gone. One that was told to stop has not failed, and may just have ended; one
+    that another signal killed (out of memory, a crash) has failed.
+    """
     for process in [process for process in running if process.poll() is not None]:
         folder, had_result = running.pop(process)
-        stopped = not 0 <= process.returncode < 128
+        stopped = process.returncode in TOLD
         result = _result(folder) if process.returncode in (0, 3) or (stopped and not had_result) else None
         if result is not None:
             yield result

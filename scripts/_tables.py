@@ -151,7 +151,7 @@ def _ours(row: str, column: str, recipe: str, paper: float | None, results: Resu
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     mean = statistics.mean(values)
     ours = f"{mean:.2f}{spread} ({len(values)}{said})"
-    difference = "" if paper is None else _signed(mean - paper)
+    difference = "" if paper is None else signed(mean - paper)
     against = _against(softmax, runs, row, metric)
     return f"{ours} | {difference} | {said_of(against) if against else ''}"
 
@@ -167,8 +167,8 @@ def _worse(values: list[float], softmax: list[float], metric: Metric) -> int:
 def said_of(compared: Compared) -> str:
     """The difference, and its interval where there is one."""
     if compared.low is None or compared.high is None:
-        return _signed(compared.difference)
-    return f"{_signed(compared.difference)} [{_signed(compared.low)}, {_signed(compared.high)}]"
+        return signed(compared.difference)
+    return f"{signed(compared.difference)} [{signed(compared.low)}, {signed(compared.high)}]"
 
 
 def _against(softmax: list[Record], runs: list[Record], row: str, metric: Metric) -> Compared | None:
@@ -227,7 +227,7 @@ def _wrong(runs: list[Record], metric: Metric) -> Tensor | None:
     return torch.stack(known) if known and len(known) == len(told) else None
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
     """No sign at nothing: -0.00 would read as better."""
     return "0.00" if abs(value) < 0.005 else f"{value:+.2f}"
 

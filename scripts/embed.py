@@ -57,7 +57,6 @@ def _write(
     resize: bool,
 ) -> None:
     import numpy as np
-    from tqdm import tqdm
 
     from lsoftmax.files import write_atomically
     from scripts._embed import NetworkEmbedder
@@ -67,8 +66,7 @@ def _write(
     network = open_network(Path(own["run"]).expanduser(), overrides)
     preparation = Preparation(network, align=own.get("align", "none"), resize=resize, made=made)
     embedder = NetworkEmbedder(network, preparation, mirror=own.get("mirror", "none"))
-    with tqdm(total=len(names), desc="embedding", unit="image", disable=not sys.stderr.isatty()) as bar:
-        embeddings = embedder(len(names), content, names.__getitem__, lambda done: bar.update(done - bar.n)).numpy()
+    embeddings = embedder(len(names), content, names.__getitem__).numpy()
     for warning in embedder.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     write_atomically(out, lambda file: np.savez(file, names=np.array(names), embeddings=embeddings))
@@ -79,6 +77,7 @@ def _images(own: dict[str, str]) -> "tuple[list[str], Content, dict[str, Any] | 
     """Names; the image of each; of a pack how they were prepared."""
     from data.faces import PackedFaces
     from data.faces.packed import is_pack
+    from scripts._embed import read_image
 
     folder = Path(own["images"]).expanduser()
     if is_pack(folder):
@@ -89,7 +88,7 @@ def _images(own: dict[str, str]) -> "tuple[list[str], Content, dict[str, Any] | 
         return pack.names, pack.images.__getitem__, pack.preparation
     files = _find(folder)
     paths = list(files.values())
-    return list(files), lambda i: _read(paths[i]), None
+    return list(files), lambda i: read_image(paths[i]), None
 
 
 def _find(folder: Path) -> dict[str, Path]:
@@ -104,15 +103,6 @@ def _find(folder: Path) -> dict[str, Path]:
     if not found:
         raise UserError(f"images={folder} holds no image ({', '.join(EXTENSIONS)})")
     return dict(sorted(found.items()))
-
-
-def _read(path: Path) -> bytes:
-    from data.faces.decode import ImageError
-
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"cannot be read ({error.strerror})") from error
 
 
 if __name__ == "__main__":

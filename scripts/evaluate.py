@@ -126,8 +126,10 @@ def _compared(run: Path, error: float) -> str:
     try:
         recorded = json.loads((run / "result.json").read_text())["test_error"]
         known = f"result.json says {recorded:.2f} %"
-    except (OSError, ValueError, KeyError, TypeError):
+    except FileNotFoundError:
         return "there is no result.json to compare with"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "result.json cannot be read: nothing to compare with"
     return "as in result.json" if recorded == error else known
 
 

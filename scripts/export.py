@@ -34,7 +34,8 @@ def export(arguments: list[str]) -> None:
     if out.resolve() == run.resolve():
         raise ConfigError(f"out={own['out']} is the run's own folder: choose another")
 
-    from lsoftmax.files import cannot_write, make_folder, write_atomically, write_json, write_text
+    from lsoftmax.errors import UserError
+    from lsoftmax.files import make_folder, write_atomically, write_json, write_text
     from scripts import _inference, _model_card
     from scripts._network import open_network
 
@@ -46,7 +47,7 @@ def export(arguments: list[str]) -> None:
     try:
         weights = (run / "model.safetensors").read_bytes()
     except OSError as error:
-        raise cannot_write(out, error) from error
+        raise UserError(f"cannot read {run / 'model.safetensors'}: {error.strerror}") from error
     write_atomically(out / "model.pt2", lambda file: file.write(content))
     write_atomically(out / "model.safetensors", lambda file: file.write(weights))
     write_json(out / "config.json", _model_card.config(network, result))

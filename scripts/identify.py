@@ -220,9 +220,9 @@ def _write(
 
     make_folder(folder)
     options = {key: value for key, value in own.items() if key != "out"}
-    numbers = {"options": options, "trials": found[0].trials, "sets": _sets(found)}
+    numbers = {"options": options, "trials": found[0].trials, "sets": _as_rows(found)}
     if refined is not None:
-        numbers["without_noise"] = {"trials": refined[0].trials, "sets": _sets(refined)}
+        numbers["without_noise"] = {"trials": refined[0].trials, "sets": _as_rows(refined)}
     write_json(folder / "identification.json", numbers)
     draw_cmc(folder, found, f"{found[0].trials:,} trials")
     written = "identification.json, cmc.png, cmc.svg"
@@ -235,7 +235,7 @@ def _write(
     print(f"written to {folder}: {written}")
 
 
-def _sets(found: "list[Identification]") -> list[dict[str, Any]]:
+def _as_rows(found: "list[Identification]") -> list[dict[str, Any]]:
     return [
         {
             "distractors": result.distractors,

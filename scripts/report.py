@@ -49,10 +49,10 @@ def report(arguments: list[str]) -> None:
     for profile in profiles:
         read_profile(profile)  # exists
 
-    from lsoftmax.files import write_text
+    from lsoftmax.files import make_folder, write_text
 
     path = _records.results_folder(profiles[0]) / "report.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     parts = [part(profile, seeds) for profile in profiles]
     write_text(path, page(parts if "profile" in own else [*parts, studies()]))
     print(f"report   {path.relative_to(ROOT)}")
@@ -181,8 +181,9 @@ def state(made: int, seeds: int) -> str:
 
 
 def _signed(value: str) -> str:
-    """No sign at nothing: -0.00 would read as better."""
-    return "" if not value else "0.00" if abs(float(value)) < 0.005 else f"{float(value):+.2f}"
+    from scripts import _tables
+
+    return _tables.signed(float(value)) if value else ""
 
 
 if __name__ == "__main__":

@@ -246,13 +246,13 @@ def _execution_here(extra: list[str], device: str) -> tuple[list[str], int]:
 
 
 def _write_table(number: str, profile: str, table: dict[str, Any], wanted: Sequence[Cell]) -> Path:
-    from lsoftmax.files import write_text
+    from lsoftmax.files import make_folder, write_text
     from scripts import _tables
 
     records = _records.read_records(profile)
     results = _tables.collect(wanted, records)
     folder = _records.results_folder(profile)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     others = _tables.left_out(wanted, records)
     said = command("table", number, profile), table_note(table, profile)
     write_text(folder / f"table{number}.md", _tables.markdown(table, results, *said, others))
@@ -261,12 +261,12 @@ def _write_table(number: str, profile: str, table: dict[str, Any], wanted: Seque
 
 
 def _write_study(name: str, profile: str, study: dict[str, Any], wanted: Sequence[Cell]) -> Path:
-    from lsoftmax.files import write_text
+    from lsoftmax.files import make_folder, write_text
     from scripts import _figures, _studies, _tables
 
     results = _tables.collect(wanted, _records.read_records(*_records.sources(profile)))
     folder = _records.results_folder(profile)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     size = "full" if profile == _records.STUDIES else profile
     write_text(folder / f"{name}.md", _studies.markdown(study, results, command("study", name, size)))
     write_text(folder / f"{name}.csv", _studies.comma_separated(study, results))

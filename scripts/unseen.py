@@ -98,7 +98,7 @@ def images_for(settings: Settings) -> "ImageSet":
         from data.faces import lfw_dev
 
         return lfw_dev.read_others(Path(settings.data_root).expanduser())
-    if name not in ("cifar10", "cifar10+") and not (name == "cifar100" and seen):
+    if name not in ("cifar10", "cifar10+") and not (name == "cifar100" and 0 < seen < 100):
         raise ConfigError(f"dataset={name}: a network of all its classes, and no others are at hand")
     from assemble import load_data
 
@@ -113,7 +113,7 @@ def images_for(settings: Settings) -> "ImageSet":
 
 def _study(name: str, extra: Sequence[str]) -> int:
     """Measure what can be and is not yet; the number of runs that have been measured, now or before."""
-    from lsoftmax.files import write_json
+    from lsoftmax.files import make_folder, write_json
     from scripts import _tables
 
     study = _plan.read_study(name)
@@ -125,7 +125,7 @@ def _study(name: str, extra: Sequence[str]) -> int:
         whole = "misses" in record.get("unseen", {})  # older ones are without
         if not whole and run is not None and _features.is_run_of(run, record):
             kept, known = _records.unseen(record), True
-            kept.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(kept.parent)
             write_json(kept, {**{key: record[key] for key in _records.SAME_RUN}, **measure(run, extra)})
             print(f"measured {kept.relative_to(ROOT)}")
         measured += known

@@ -10,7 +10,7 @@ Light to import: Pillow is imported only when an image is decoded.
 
 from .bin_pack import read_bin
 from .crop import Crop
-from .decode import ImageError, Limits, decode
+from .decode import ImageError, decode
 from .packed import PackedFaces, check_same_preparation
 from .record_file import Header, RecordFile
 from .recordio import RecordError
@@ -19,7 +19,6 @@ __all__ = [
     "Crop",
     "Header",
     "ImageError",
-    "Limits",
     "PackedFaces",
     "RecordError",
     "RecordFile",

@@ -9,7 +9,7 @@ import numpy as np
 
 from lsoftmax.errors import UserError
 
-from .decode import ImageError, Limits, decode_image, is_turned
+from .decode import ImageError, decode_image, is_turned
 from .similarity import ESTIMATORS, rms_residual, umeyama
 from .templates import MEAN_LFW, MEAN_SIZE, TEMPLATES
 from .warp import warp
@@ -43,7 +43,6 @@ class Crop:
     size: tuple[int, int] = (112, 96)
     align: Align = "umeyama"
     swap_rb: bool = False
-    limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         if self.size not in TEMPLATES:
@@ -75,7 +74,7 @@ class Crop:
         ImageError for what is no image, NoFace for one that cannot be aligned.
         """
         remarks = Remarks() if remarks is None else remarks
-        image = decode_image(content, self.limits)
+        image = decode_image(content)
         if is_turned(image):
             remarks.add("EXIF orientation ignored")
         if self.align == "none":

@@ -1,7 +1,6 @@
 """Encoded images -> RGB bytes, by Pillow, within limits that are checked before any pixel is decoded."""
 
 import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "BMP")
-IMAGE_BYTES = 64 * 2**20
+IMAGE_BYTES, MAX_SIDE, MAX_PIXELS = 64 * 2**20, 4096, 16 * 2**20  # face sets stay far below
 ORIENTATION = 0x0112  # the EXIF tag
 
 
@@ -20,31 +19,21 @@ class ImageError(UserError):
     """These bytes are no image that is accepted here. The message does not know the file's name."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What an image may be; face sets stay far below."""
-
-    max_bytes: int = IMAGE_BYTES
-    max_side: int = 4096
-    max_pixels: int = 16 * 2**20
-
-
-def decode(content: bytes, limits: Limits | None = None) -> np.ndarray:
+def decode(content: bytes) -> np.ndarray:
     """(H, W, 3) uint8, RGB, from a JPEG, PNG or BMP file's content; as stored, whatever EXIF says about turning it.
 
     Grey, palette, CMYK and 16-bit images become RGB of 8 bits; transparency is dropped. Raises ImageError for anything
     that is no such image, is truncated, has several frames, or is larger than the limits.
     """
-    return np.asarray(decode_image(content, limits))
+    return np.asarray(decode_image(content))
 
 
-def decode_image(content: bytes, limits: Limits | None = None) -> "Image.Image":
+def decode_image(content: bytes) -> "Image.Image":
     """The same as a Pillow image of mode RGB, loaded."""
     from PIL import Image
 
-    limits = limits or Limits()
-    if len(content) > limits.max_bytes:
-        raise ImageError(f"{len(content):,} bytes, more than the {limits.max_bytes:,} of a face image")
+    if len(content) > IMAGE_BYTES:
+        raise ImageError(f"{len(content):,} bytes, more than the {IMAGE_BYTES:,} of a face image")
     if not content:
         raise ImageError("empty")
     try:
@@ -53,7 +42,7 @@ def decode_image(content: bytes, limits: Limits | None = None) -> "Image.Image":
         raise ImageError(f"too large an image ({error})") from None
     except Exception:  # its parsers raise whatever a damaged header leads to
         raise ImageError("not a JPEG, PNG or BMP image") from None
-    _check_header(image, limits)
+    _check_header(image)
     try:
         image.load()
         return image if image.mode == "RGB" else _to_rgb(image)
@@ -71,12 +60,10 @@ def is_turned(image: "Image.Image") -> bool:
         return False
 
 
-def _check_header(image: "Image.Image", limits: Limits) -> None:
+def _check_header(image: "Image.Image") -> None:
     width, height = image.size
-    if max(width, height) > limits.max_side or width * height > limits.max_pixels:
-        raise ImageError(
-            f"{width} x {height} pixels, more than {limits.max_side} a side or {limits.max_pixels:,} in all"
-        )
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise ImageError(f"{width} x {height} pixels, more than {MAX_SIDE} a side or {MAX_PIXELS:,} in all")
     if image.format not in FORMATS or getattr(image, "n_frames", 1) != 1:
         raise ImageError("more than one frame")
 

@@ -48,7 +48,8 @@ def read_list(path: str | Path, lines: list[str] | None = None) -> PathList:
         paths.append(name)
         labels.append(label)
         numbers.append(number)
-    return PathList(*_with_numbers(path, paths, labels, numbers))
+    labels, numeric = _class_numbers(path, paths, labels, numbers)
+    return PathList(paths, labels, numeric, numbers)
 
 
 def _sniff(path: str | Path, entries: list[tuple[int, str]]) -> tuple[Callable[[str], list[str]], Form, bool]:
@@ -134,16 +135,16 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _with_numbers(
-    path: str | Path, paths: list[str], labels: list[str], numbers: list[int]
-) -> tuple[list[str], list[str], bool, list[int]]:
-    """Labels that are numbers have to be whole and not negative, and are written in one way."""
+def _class_numbers(path: str | Path, paths: list[str], labels: list[str], numbers: list[int]) -> tuple[list[str], bool]:
+    """The labels, and whether they are class numbers: those have to be whole and not negative, and are written in one
+    way.
+    """
     if not all(map(_is_number, labels)):
-        return paths, labels, False, numbers
+        return labels, False
     # Folder names of seven digits are names: their zeros in front are kept.
     named = all(label == parent(name) for name, label in zip(paths, labels, strict=True))
     for number, label in zip(numbers, labels, strict=True):
         value = float(label)
         if not math.isfinite(value) or value < 0 or value != int(value) or value >= 2**53:
             raise UserError(f"{path}, line {number}: label {label[:40]} is no class number")
-    return paths, labels if named else [str(int(float(label))) for label in labels], not named, numbers
+    return labels if named else [str(int(float(label))) for label in labels], not named

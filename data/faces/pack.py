@@ -2,14 +2,15 @@
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lsoftmax.errors import UserError
-from lsoftmax.files import write_atomically, write_json
+from lsoftmax.files import cannot_write, write_atomically, write_json
 
 from .catalogue import Catalogue, digest
 from .crop import Crop
@@ -75,7 +76,8 @@ class Packing:
             self._check(journal.done.values())
             todo = [part for part in range(work.parts) if part not in journal.done]
             place.check_space(self.target.row_bytes * sum(len(work.rows(part)) for part in todo))
-            self.target.create()
+            with self._disk_errors():
+                self.target.create()
             progress(sum(len(work.rows(part)) for part in journal.done))
             parts = do_parts(work, todo, workers)
             try:
@@ -88,6 +90,13 @@ class Packing:
                 parts.close()
                 journal.commit()
             return self._finish([journal.done[part] for part in range(work.parts)])
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise cannot_write(self.target.path, error) from None
 
     def _work(self) -> Work:
         rows, landmarks = self.selection.rows, self.catalogue.landmarks
@@ -127,7 +136,8 @@ class Packing:
             *self.selection.left_out,
             *((self.names[row], reasons[row]) for row in sorted(reasons)),
         ]
-        order = self.target.compact(keep)
+        with self._disk_errors():
+            order = self.target.compact(keep)
         labels, classes = relabel(self.selection.labels[order], self.selection.classes)
         manifest = self._manifest(parts, labels, classes, left_out)
         self._write([self.names[row] for row in order], labels, left_out, manifest)

@@ -11,6 +11,7 @@ from lsoftmax.errors import UserError
 
 from .archive import ZipImages
 from .catalogue import Catalogue, digest, folder_ids, labelled
+from .decode import ImageError
 from .folders import FolderImages
 from .landmarks import read_landmarks
 from .lists import PathList, read_list
@@ -122,7 +123,10 @@ def _by_list(catalogue: Catalogue, list_path: str, images: FolderImages | ZipIma
 def _read_list(list_path: str, images: FolderImages | ZipImages) -> tuple[PathList, str]:
     path = Path(list_path).expanduser()
     if not path.is_file() and isinstance(images, ZipImages) and list_path in images.others:
-        content = images.read(list_path)
+        try:
+            content = images.read(list_path)
+        except ImageError as error:
+            raise UserError(f"{images.path}, {list_path}: {error}") from None
         text = content.decode("utf-8-sig", errors="surrogateescape")
         return read_list(list_path, lines_of(text, list_path)), hashlib.sha256(content).hexdigest()
     rows = read_list(path)

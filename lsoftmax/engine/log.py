@@ -89,7 +89,7 @@ class RunLog:
             print(json.dumps(plain(record), allow_nan=False), file=self._lines, flush=True)
             for key, value in record.items():
                 if key != "step" and value is not None:
-                    self._board.add_scalar(f"{_theme(key)}/{key}", value, record["step"])
+                    self._board.add_scalar(f"{THEMES.get(key, 'instruments')}/{key}", value, record["step"])
         if self._bar is not None:
             with self._terminal_errors():
                 self._bar.set_postfix_str(_brief(record, ("loss", "test_error", "lam")))
@@ -156,10 +156,6 @@ SHOWN = {
 def _brief(record: dict[str, Any], keys: Iterable[str] = SHOWN) -> str:
     """The few numbers that a person follows."""
     return "  ".join(SHOWN[key].format(record[key]) for key in keys if record.get(key) is not None)
-
-
-def _theme(key: str) -> str:
-    return THEMES.get(key, "instruments")
 
 
 def _keep_until(path: Path, step: int) -> None:

@@ -27,9 +27,7 @@ def final_record(
         identity: what was asked (dataset, model, loss, schedule, seed, ...); part of the record.
         facts: what else the caller knows (num_classes, test_images, parameters, multiply_adds, dataset_sha256).
     """
-    evaluations: dict[str, Evaluation | None] = {
-        name: trainer.latest.get(name) or trainer.evaluate(name, stop) for name in trainer.sets
-    }
+    evaluations = {name: trainer.latest.get(name) or trainer.evaluate(name, stop) for name in trainer.sets}
     record = _record("finished", trainer, evaluations, identity, facts)
     return {**record, "collapsed": has_collapsed(record)}
 
@@ -42,7 +40,7 @@ def diverged_record(trainer: Trainer, identity: dict[str, Any], facts: dict[str,
 def _record(
     status: str,
     trainer: Trainer,
-    evaluations: dict[str, Evaluation | None],
+    evaluations: dict[str, Evaluation],
     identity: dict[str, Any],
     facts: dict[str, Any],
 ) -> dict[str, Any]:
@@ -58,7 +56,7 @@ def _record(
         "val_error": val.error if val else None,
         "wrong": (test.predictions != test.labels).nonzero().flatten().tolist() if test else None,
         "predicted_classes": len(torch.unique(test.predictions)) if test else None,
-        "cosines": {name: _cosines(evaluation) for name, evaluation in evaluations.items() if evaluation},
+        "cosines": {name: _cosines(evaluation) for name, evaluation in evaluations.items()},
         "verification": None,
         **facts,
         "curve": progress.curve,

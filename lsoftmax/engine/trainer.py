@@ -272,16 +272,14 @@ class Trainer:
             "feature_norm": self._feature_norm(step),
         }
         divergences = [*self.progress.divergences, divergence]
-        if divergence["lam"] is None or not self._may_return(len(divergences)):
+        returns = self.options.on_divergence == "raise_lambda" and len(divergences) <= self.options.max_restarts
+        if divergence["lam"] is None or not returns:
             self.progress.divergences = divergences
             raise Diverged(divergence)
         self._return(divergence, divergences)
         log.rewind(self.progress.written)
         floor = self.progress.lambda_floor
         log.say(f"not finite at step {step}: back to step {self.progress.step} with lambda >= {floor:g}")
-
-    def _may_return(self, times: int) -> bool:
-        return self.options.on_divergence == "raise_lambda" and times <= self.options.max_restarts
 
     def _return(self, divergence: dict[str, Any], divergences: list[dict[str, Any]]) -> None:
         """To the anchor, with what must not be forgotten."""
@@ -298,7 +296,9 @@ class Trainer:
         self._save(planned=True)
 
     def _feature_norm(self, step: int) -> float:
-        """Mean feature norm of that step's batch; the weights have not moved since."""
+        """Mean feature norm of that step's batch: the guard has held the weights since, unless they themselves left
+        float32's range (then nan).
+        """
         with torch.no_grad():
             features = self.backbone(self.loader.batch(step)[0])
         return float(torch.linalg.vector_norm(features.float(), dim=1).mean())

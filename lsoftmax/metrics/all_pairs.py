@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lsoftmax.losses.unit import unit_rows
-from lsoftmax.metrics.arrays import features_with_labels
+from lsoftmax.metrics.arrays import check_features_with_labels
 from lsoftmax.metrics.roc import Roc
 
 BLOCK = 2**23  # cosines that are held at a time
@@ -25,7 +25,7 @@ def all_pairs_roc(features: Tensor, labels: Tensor) -> Roc:
     Raises:
         ValueError: shapes that do not fit, values that are not finite, or only one of the two kinds of pairs.
     """
-    features_with_labels(features, labels)
+    check_features_with_labels(features, labels)
     unit = unit_rows(features)
     counts = torch.zeros(2 * BINS, dtype=torch.int64, device=unit.device)  # of both kinds in turn
     height = max(1, BLOCK // max(1, len(unit)))

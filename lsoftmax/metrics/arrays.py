@@ -59,7 +59,7 @@ def embeddings(values: Array, name: str) -> Tensor:
     return features
 
 
-def features_with_labels(features: Tensor, labels: Tensor) -> None:
+def check_features_with_labels(features: Tensor, labels: Tensor) -> None:
     """ValueError unless these are (N, D) finite numbers and (N,) labels."""
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise ValueError(

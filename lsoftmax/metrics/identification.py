@@ -13,8 +13,8 @@ from lsoftmax.metrics.roc import TarAtFar, allowed, ends_of_groups
 from lsoftmax.metrics.topk import RunningTop
 
 BLOCK_ROWS = 16_384  # of distractors, at most ...
-POINTS = 1_000  # of a ROC curve
 BLOCK_SCORES = 1 << 24  # ... and scores (64 MiB): what lies beside the features in memory
+POINTS = 1_000  # of a ROC curve
 
 
 @dataclass(frozen=True)

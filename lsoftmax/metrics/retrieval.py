@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lsoftmax.losses.unit import unit_rows
-from lsoftmax.metrics.arrays import features_with_labels
+from lsoftmax.metrics.arrays import check_features_with_labels
 from lsoftmax.metrics.ranks import tie
 
 ROWS = 1024  # queries whose scores are held at a time
@@ -42,7 +42,7 @@ def retrieve(features: Tensor, labels: Tensor) -> Retrieval:
     Raises:
         ValueError: shapes that do not fit, values that are not finite, or no class with two images.
     """
-    features_with_labels(features, labels)
+    check_features_with_labels(features, labels)
     _, classes, sizes = torch.unique(labels, return_inverse=True, return_counts=True)
     mates = sizes[classes] - 1
     most = int(mates.max()) if len(mates) else 0

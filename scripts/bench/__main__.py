@@ -8,6 +8,7 @@ One table an item on the terminal, and outputs/results/bench/ITEM.json (ITEM_2_t
 versions and the date.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -56,7 +57,7 @@ def bench(arguments: list[str]) -> None:
 
     from lsoftmax.engine.device import set_determinism
     from lsoftmax.errors import UserError
-    from lsoftmax.files import write_json
+    from lsoftmax.files import make_folder, write_json
     from scripts.bench.measure import origin
 
     known = items()
@@ -64,9 +65,10 @@ def bench(arguments: list[str]) -> None:
     for name in names:
         if name not in known:
             raise ConfigError(f"item={name}: there is no such benchmark; choose from {', '.join(known)}")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # torch's profiler tells stderr of its every start and end
     torch.set_num_threads(threads)
     folder = ROOT / "outputs" / "results" / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     missing = []
     for name in names:
         set_determinism(False)  # whatever the item before has set

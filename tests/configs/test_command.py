@@ -53,6 +53,7 @@ WRONG = [
     "seed=${nope}",
 ]
 WRONG += ["seed=${oc.env:NO_SUCH_VARIABLE}", "=3", "loss.name=[1]", "loss.name={a:1}", "--config-name=nope"]
+WRONG += ["--experimental-rerun=config.pickle"]
 WRONG += ["run_dir='~no_such_user/x'", "run_dir=''"]
 
 

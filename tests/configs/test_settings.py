@@ -163,6 +163,11 @@ def test_trainer_options_are_not_what_was_asked(default: Settings) -> None:
     assert identity(compose(["trainer=fast", "trainer.eval_every=7"])) == identity(default)
 
 
+@pytest.mark.parametrize("typed", ["outputs/runs/a/", "./outputs/runs/a", str(ROOT / "outputs/runs/a")])
+def test_the_run_to_start_from_is_the_same_however_it_is_typed(typed: str) -> None:
+    assert identity(compose([f"init_from={typed}"])) == identity(compose(["init_from=outputs/runs/a"]))
+
+
 def test_what_was_asked_is_json(default: Settings) -> None:
     assert json.loads(json.dumps(identity(default), allow_nan=False)) == identity(default)
 

@@ -30,6 +30,12 @@ def test_it_says_so_if_the_result_differs(script, finished, result, tmp_path):
 def test_a_result_that_is_none_is_not_compared_with(script, finished, tmp_path, content):
     run = shutil.copytree(finished, tmp_path / "run")
     (run / "result.json").write_text(content)
+    assert "result.json cannot be read: nothing to compare with" in script("evaluate", f"run={run}").out
+
+
+def test_a_run_without_a_result_is_not_compared_with(script, finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "result.json").unlink()
     assert "there is no result.json to compare with" in script("evaluate", f"run={run}").out
 
 

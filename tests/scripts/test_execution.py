@@ -57,8 +57,9 @@ def test_nothing_is_added_to_a_named_trainer_or_on_a_cpu(compilers, extra, kind)
         ("cpu", 79 * GIB, 16, 1),
     ],
 )
-def test_so_many_runs_at_once_as_the_machine_carries(kind, free, cores, at_once):
-    assert _execution.parallel(kind, free, cores) == at_once
+def test_so_many_runs_at_once_as_the_machine_carries(monkeypatch, kind, free, cores, at_once):
+    monkeypatch.setattr(_execution, "cores", lambda: cores)
+    assert _execution.parallel(kind, free) == at_once
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def on_a_gpu(monkeypatch, compilers):
     monkeypatch.setattr(device_module, "choose_device", lambda name: device_module.torch.device("cuda"))
     monkeypatch.setattr(device_module, "describe", lambda device: "Abacus")
     monkeypatch.setattr(device_module, "free_bytes", lambda device: 79 * GIB)
-    monkeypatch.setattr(_execution.os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(_execution, "cores", lambda: 16)
 
 
 def test_a_table_on_a_gpu_says_and_does_it(on_a_gpu, script, trained):

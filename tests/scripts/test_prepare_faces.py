@@ -1,8 +1,10 @@
 """scripts/prepare_faces.py: from a source to a pack, and what it says about what it cannot do."""
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -177,6 +179,18 @@ def test_a_full_disk_is_noticed_before_anything_is_written(script, source, tmp_p
     said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true"))
     assert said.code == 2 and "takes 0.00 GB more, only 0.00 GB are free" in said.err
     assert not (tmp_path / "pack.part" / "images.npy").exists()
+
+
+@pytest.mark.parametrize("work", ["create", "write", "compact"])
+def test_a_disk_that_is_full_later_is_one_line_that_names_the_file(script, source, tmp_path, monkeypatch, work) -> None:
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(f"data.faces.image_file.ImageFile.{work}", full)
+    said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true", "workers=1"))
+    assert said.code == 2 and re.search(r"error: cannot write .*images\.npy: No space left on device", said.err)
+    monkeypatch.undo()
+    assert script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true", "workers=1")).code == 0
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ began = time.time()
 time.sleep(float(options["takes"]))
 if options.get("leaves") == "nothing":
     sys.exit(2)
+if "dies_of" in options:
+    os.kill(os.getpid(), int(options["dies_of"]))
 result = json.dumps({"name": folder.name, "began": began, "ended": time.time()})
 (folder / "new").write_text("{" if options.get("leaves") == "half" else result)
 os.replace(folder / "new", folder / "result.json")
@@ -96,6 +98,17 @@ def test_results_come_as_the_runs_end(command):
 def test_a_failed_run_is_left_out_and_the_others_go_on(command):
     runs = [command("a"), command("bad", "leaves=nothing"), command("c")]
     assert [run["name"] for run in _runs.run_all(runs, NO_LIMIT, 1)] == ["a", "c"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_run_that_the_system_kills_has_failed(command, signum):
+    run, failed = command("a", f"dies_of={int(signum)}"), []
+    assert list(_runs.run_all([run], NO_LIMIT, 1, failed)) == [] and failed == [run[1]]
+
+
+def test_a_run_that_was_told_to_stop_has_not_failed(command):
+    running, failed = command("a", ENDLESS), []
+    assert list(_runs.run_all([running], Until(lambda: begun(running)), 1, failed)) == [] and failed == []
 
 
 def test_a_damaged_result_is_left_out_and_the_others_go_on(command):

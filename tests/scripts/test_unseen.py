@@ -106,7 +106,10 @@ def test_of_cifar100_only_the_other_classes_are_unseen(cifar100):
     assert set(images.labels.tolist()) == {0, 1, 9}
 
 
-@pytest.mark.parametrize("options", [["dataset=cifar100"], ["dataset=mnist"], ["dataset=mnist5k"]])
+ALL = [["dataset=cifar100"], ["dataset=cifar100", "dataset.classes=100"], ["dataset=mnist"], ["dataset=mnist5k"]]
+
+
+@pytest.mark.parametrize("options", ALL)
 def test_a_network_of_all_classes_is_an_error(options, cifar100):
     with pytest.raises(ConfigError, match=f"{options[0]}: a network of all its classes, and no others are at hand"):
         unseen.images_for(compose(options))

@@ -147,7 +147,7 @@ def test_mirror_features(script, faces, face_run, mirror, tmp_path, monkeypatch)
         Image.open(io.BytesIO(content)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(file, "PNG")
 
     def embed(embedder, images):
-        return embedder(2, images.__getitem__, str, lambda done: None)
+        return embedder(2, images.__getitem__, str)
 
     straight, mirrored = embed(plain, contents), embed(plain, [file.getvalue() for file in flipped])
     expected = straight + mirrored if mirror == "sum" else torch.cat([straight, mirrored], dim=1)

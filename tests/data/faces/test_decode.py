@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.faces import ImageError, Limits, decode
+from data.faces import ImageError, decode
 from data.faces.decode import decode_image, is_turned
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
@@ -99,12 +99,15 @@ def test_an_image_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
         tracemalloc.stop()
 
 
-def test_the_limits_are_options() -> None:
+@pytest.mark.parametrize(("limit", "most"), [("MAX_SIDE", 6), ("MAX_PIXELS", 30), ("IMAGE_BYTES", None)])
+def test_the_limits_are_to_the_byte(monkeypatch, limit, most) -> None:
     content = encoded(Image.fromarray(PIXELS))
-    for limits in (Limits(max_side=5), Limits(max_pixels=29), Limits(max_bytes=len(content) - 1)):
-        with pytest.raises(ImageError):
-            decode(content, limits)
-    assert decode(content, Limits(max_bytes=len(content), max_side=6, max_pixels=30)).shape == (6, 5, 3)
+    most = len(content) if most is None else most
+    monkeypatch.setattr(sys.modules["data.faces.decode"], limit, most)
+    assert decode(content).shape == (6, 5, 3)
+    monkeypatch.setattr(sys.modules["data.faces.decode"], limit, most - 1)
+    with pytest.raises(ImageError):
+        decode(content)
 
 
 @pytest.mark.parametrize("format", ["GIF", "TIFF", "WEBP", "PPM"])

@@ -1,5 +1,7 @@
 """Lists of images: in any form, who is on which."""
 
+import zipfile
+
 import pytest
 
 from data.faces.lists import read_list
@@ -63,6 +65,13 @@ def test_a_list_inside_the_zip_is_found(tmp_path, files, top) -> None:
     members = {top + name: content for name, content in files.items()} | {"list.txt": FORMS["windows"].encode()}
     catalogue = open_source(write_zip(tmp_path / "x.zip", members), list_path="list.txt")
     assert list(contents(catalogue).values()) == [files[path] for path, _ in ROWS]
+
+
+def test_a_damaged_list_inside_the_zip_is_named(tmp_path, files) -> None:
+    path = write_zip(tmp_path / "x.zip", files | {"list.txt": b"the only list of these"}, zipfile.ZIP_STORED)
+    path.write_bytes(path.read_bytes().replace(b"the only list of these", b"another list of those."))
+    with pytest.raises(UserError, match=r"x\.zip, list\.txt: the archive is damaged"):
+        open_source(path, list_path="list.txt")
 
 
 @pytest.mark.parametrize(
