@@ -30,6 +30,7 @@ FAST = ["loss.m=4", "schedule.batch_size=128", "trainer=fast"]
 FAST += ["trainer.eval_every=1000000", "trainer.checkpoint_every=1000000"]
 RUN = ["dataset=cifar10", "data_download=false", "model.width=0.25", f"trainer.log_every={BLOCK}", *FAST]
 FACES = ["dataset=webface", "dataset.stream=true", "model=face_narrow", f"trainer.log_every={FEW}", *FAST]
+FACES += ["schedule.lr.base=0.001"]  # on noise larger steps leave the finite numbers
 
 
 def trainer_of(overrides: list[str]) -> Trainer:
