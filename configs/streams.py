@@ -1,14 +1,18 @@
 """Standard output and error, which a caller may have closed (>&-), pointed at a full disk, or left (| head)."""
 
+import io
 import os
 import sys
 
 
 def open_streams() -> None:
-    """Those that the caller has closed go nowhere: Python has None for them."""
+    """Those that the caller has closed go nowhere: Python has None for them. A name that is no text is escaped."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             silence(name)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def silence(name: str) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from lsoftmax.errors import UserError
 
 from . import cifar, mnist, mnist5k, synthetic
@@ -130,4 +132,9 @@ def _reduced(splits: Splits, request: Request) -> Splits:
     if count > len(train):
         raise UserError(f"dataset.train_images={count}: only {len(train)} training images are left")
     purpose = f"train_images {request.train_part}" if request.train_part else "train_images"
-    return replace(splits, train=take_balanced(train, count, purpose=purpose)[0])
+    taken = take_balanced(train, count, purpose=purpose)[0]
+    without = train.num_classes - len(torch.unique(taken.labels))
+    notes = (
+        [f"dataset.train_images={count}: {without:,} of the {train.num_classes:,} classes have none"] if without else []
+    )
+    return replace(splits, train=taken, notes=(*splits.notes, *notes))

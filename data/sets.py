@@ -94,7 +94,7 @@ class Splits:
     def sha256(self) -> str:
         """Which data a number belongs to: a digest of all pixels, labels and pairs, their shapes and their split.
 
-        The folds of pairs, which a protocol gives, are not in it.
+        The folds of pairs and the pairs that their threshold comes from, which a protocol gives, are not in it.
         """
         digest = hashlib.sha256()
         for name, part in (("train", self.train), ("val", self.val), ("test", self.test)):

@@ -65,7 +65,8 @@ def balanced_quotas(sizes: list[int], count: int) -> list[int]:
         open_classes = [label for label, size in enumerate(sizes) if quotas[label] < size]
         share, extra = divmod(remaining, len(open_classes))
         for position, label in enumerate(open_classes):
-            added = min(share + (position < extra), sizes[label] - quotas[label])
+            # The odd ones last: they would go to the first classes once more whenever a class falls short of its share.
+            added = min(share, sizes[label] - quotas[label]) if share else int(position < extra)
             quotas[label] += added
             remaining -= added
     return quotas

@@ -62,8 +62,8 @@ class PlainUnpickler(pickle.Unpickler):
         raise UnsafePickle("refers to data outside the file")
 
     def _encode(self, text: str, encoding: str | bytes) -> bytes:
-        if as_text(encoding) not in ("latin1", "latin-1"):
-            raise UnsafePickle(f"encodes text as {encoding!r}")
+        if not isinstance(encoding, str | bytes) or as_text(encoding) not in ("latin1", "latin-1"):
+            raise UnsafePickle("encodes text otherwise than as latin1")
         self._encodable -= len(text)
         if self._encodable < 0:
             raise UnsafePickle("longer than such data need")
@@ -76,6 +76,8 @@ class PlainType:
     codes: tuple[str, ...] = ("u1", "|u1")
 
     def __init__(self, code: str | bytes, *_: object) -> None:
+        if not isinstance(code, str | bytes):  # its words may be longer than memory: tuples in tuples
+            raise UnsafePickle("holds an array of a type that no text names")
         if as_text(code) not in self.codes:
             raise UnsafePickle(f"holds an array of {code!r} instead of bytes")
 

@@ -54,6 +54,8 @@ class ZipImages:
         member = self._members.get(name) or self.others[name]
         if member.size > IMAGE_BYTES or (member.size > EXEMPT and member.size > MAX_RATIO * member.packed):
             raise ImageError(f"{member.packed:,} bytes claim to unpack to {member.size:,}, which no image does")
+        if member.offset + LOCAL_HEADER + member.packed > self._file.size:
+            raise ImageError("the archive is damaged: a member reaches beyond its end")
         header = self._file.read(LOCAL_HEADER, member.offset)
         if len(header) < LOCAL_HEADER or header[:4] != b"PK\3\4":
             raise ImageError("the archive is damaged: no member where its directory says")

@@ -65,15 +65,16 @@ def _pairs(found: Any) -> tuple[list[bytes], np.ndarray]:
         raise UnsafePickle(f"holds {len(images)} images for {len(same)} pairs")
     if not all(isinstance(value, bool) for value in same):
         raise UnsafePickle(f"label {next(k for k, v in enumerate(same) if not isinstance(v, bool))} is no truth value")
-    return [_encoded(position, image) for position, image in enumerate(images)], np.array(same, dtype=bool)
+    copies: dict[int, bytes] = {}  # one of each object: a thousand entries may name the same
+    return [_encoded(position, image, copies) for position, image in enumerate(images)], np.array(same, dtype=bool)
 
 
-def _encoded(position: int, image: Any) -> bytes:
+def _encoded(position: int, image: Any, copies: dict[int, bytes]) -> bytes:
     """A file's content: as bytes, or as the column of uint8 that OpenCV's encoder returns."""
     content = image.content if isinstance(image, PlainArray) else image
     if not isinstance(content, bytes | bytearray) or not content.startswith(STARTS):
         raise UnsafePickle(f"image {position} is neither JPEG nor PNG")
-    return bytes(content)
+    return content if isinstance(content, bytes) else copies.setdefault(id(content), bytes(content))
 
 
 class _PackUnpickler(PlainUnpickler):

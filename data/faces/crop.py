@@ -12,7 +12,7 @@ from lsoftmax.errors import UserError
 from .decode import ImageError, decode_image, is_turned
 from .similarity import ESTIMATORS, rms_residual, umeyama
 from .templates import MEAN_LFW, MEAN_SIZE, TEMPLATES
-from .warp import warp
+from .warp import LEAST_AREA, warp
 
 WARN_RESIDUAL, MAX_RESIDUAL = 10.0, 20.0  # px; LFW's 13,233 stay below 12.2, swapped eyes give 22
 NORMALISATION = {"mean": 127.5, "scale": 128.0}  # (x - mean) / scale, as SphereFace
@@ -102,8 +102,10 @@ class Crop:
         except (ValueError, np.linalg.LinAlgError) as error:
             raise NoFace(f"landmarks do not determine a face ({error})") from None
         residual = rms_residual(matrix, landmarks, template)
-        if residual > MAX_RESIDUAL:
+        if not residual <= MAX_RESIDUAL:  # nor nan
             raise NoFace(f"landmarks miss a face by {residual:.0f} px; is their order left eye, right eye, nose, ...?")
+        if not abs(np.linalg.det(matrix[:, :2])) > LEAST_AREA:
+            raise NoFace("landmarks do not determine a face (too far apart)")
         if residual > WARN_RESIDUAL:
             remarks.add(f"landmarks miss a face by over {WARN_RESIDUAL:.0f} px")
         return matrix
@@ -116,5 +118,6 @@ class Crop:
             return image.crop((8, 0, 104, 112))
         remarks.add(f"{image.height} x {image.width} is no aligned size, scaled")
         scale = max(height / image.height, width / image.width)
-        left, top = (image.width - width / scale) / 2, (image.height - height / scale) / 2
+        # One of them is 0, but for rounding, and Pillow takes nothing below.
+        left, top = max(0.0, (image.width - width / scale) / 2), max(0.0, (image.height - height / scale) / 2)
         return image.resize((width, height), box=(left, top, image.width - left, image.height - top), resample=2)

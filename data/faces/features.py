@@ -177,7 +177,7 @@ def _column(path: Path, arrays: dict[str, Any], key: str, values: np.ndarray) ->
         return None
     if arrays[key].shape != values.shape[:1]:
         raise UserError(f"{path}: {key} has shape {arrays[key].shape} for {len(values)} embeddings")
-    return tuple(map(str, arrays[key].tolist()))
+    return tuple(v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in arrays[key].tolist())
 
 
 def _checked(path: Path, values: np.ndarray, rows: bool = True) -> np.ndarray:

@@ -1,5 +1,6 @@
 """From the names in a list to files under a folder, never to files elsewhere."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -71,12 +72,12 @@ def _posix(name: str) -> PurePosixPath:
 def _find(root: Path, name: str) -> Path | None:
     relative = _posix(name)
     if relative.is_absolute() or re.match(r"[A-Za-z]:", name):
-        relative = PurePosixPath(*relative.parts[-2:])
-    if ".." in relative.parts or "\0" in name:
+        relative = PurePosixPath(*[part for part in relative.parts if part.strip("/")][-2:])
+    if ".." in relative.parts or "\0" in name or not relative.name:
         raise UserError(f"the name {name!r} leads out of {root}")
     path = root / relative
     if relative.suffix.lower() in EXTENSIONS:
         candidates = [path]
     else:
         candidates = [path.with_name(path.name + extension) for extension in EXTENSIONS]
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+    return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)  # Path's own may raise

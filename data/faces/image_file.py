@@ -21,9 +21,9 @@ class ImageFile:
     def bytes_of(self, rows: int) -> int:
         return HEADER_BYTES + rows * self.row_bytes
 
-    def create(self) -> None:
-        """Make it unless it is there; it takes disk space only as rows are written."""
-        if not self.path.exists():
+    def create(self, *, anew: bool = False) -> None:
+        """Make it unless it is there, anew in any case; it takes disk space only as rows are written."""
+        if anew or not self.path.exists():
             beside = self.path.with_name(self.path.name + ".part")  # a kill leaves no file without its header
             with open(beside, "wb") as file:
                 file.write(_header((self.rows, *self.shape)))

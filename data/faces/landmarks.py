@@ -87,7 +87,7 @@ def _from_text(path: Path) -> tuple[list[str], np.ndarray]:
         fields = [field.strip() for field in line.split(mark)]
         found = _name_and_numbers(fields)
         if found is None:
-            if position < 2:  # a count, or the columns' names
+            if position < 2 and not any(map(is_image_name, fields)):  # a count, or the columns' names
                 continue
             raise UserError(f"{path}, line {number}: {line[:80]!r} is no image with five landmarks")
         names.append(found[0])

@@ -59,7 +59,7 @@ def _sniff(path: str | Path, entries: list[tuple[int, str]]) -> tuple[Callable[[
     if mark is None:
         splits: list[tuple[Callable[[str], list[str]], Form]] = [
             (_split_right, _path_label),
-            (_split_left, _label_path),
+            (_split_left, _number_path),
             (lambda line: [line.strip()], _path),
         ]
     else:
@@ -104,6 +104,11 @@ def _label_path(fields: Sequence[str]) -> Row | None:
     if len(fields) != 2 or not is_image_name(fields[1]) or is_image_name(fields[0]) or not fields[0]:
         return None
     return fields[1], fields[0]
+
+
+def _number_path(fields: Sequence[str]) -> Row | None:
+    """Of fields that blanks part a word in front may be part of the path."""
+    return _label_path(fields) if fields and _is_number(fields[0]) else None
 
 
 def _insightface(fields: Sequence[str]) -> Row | None:

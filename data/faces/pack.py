@@ -77,7 +77,7 @@ class Packing:
             todo = [part for part in range(work.parts) if part not in journal.done]
             place.check_space(self.target.row_bytes * sum(len(work.rows(part)) for part in todo))
             with self._disk_errors():
-                self.target.create()
+                self.target.create(anew=not journal.done)  # what nobody knows of is of another pack
             progress(sum(len(work.rows(part)) for part in journal.done))
             parts = do_parts(work, todo, workers)
             try:

@@ -113,7 +113,14 @@ def _fields(path: Path) -> tuple[list[Line], bool]:
         rows = [(number, [field.strip() for field in row]) for number, line in lines for row in csv.reader([line])]
         return rows, True
     separator = "\t" if last.count("\t") else None
-    return [(number, [field.strip() for field in line.split(separator)]) for number, line in lines], bool(separator)
+    return [(number, _split(line, separator)) for number, line in lines], bool(separator)
+
+
+def _split(line: str, separator: str | None) -> list[str]:
+    """Its fields; runs of tabs part them as one does, and a line of counts may have blanks above tabs."""
+    if line.replace(" ", "").isdigit():
+        separator = None
+    return [field.strip() for field in line.split(separator) if field.strip()]
 
 
 def _lfw(path: Path, lines: list[Line]) -> Pairs:

@@ -84,11 +84,20 @@ def _by_list(catalogue: Catalogue, list_path: str, images: FolderImages | ZipIma
     rows, text_digest = _read_list(list_path, images)
     available = images.names
     resolver = Resolver(available)
-    positions, kept, missing, outside = [], [], [], 0
+    positions, kept, missing, repeated, outside = [], [], [], [], 0
+    row_of: dict[int, int] = {}
     for row, name in enumerate(rows.paths):
         position = resolver.find(name)
+        first = row if position is None else row_of.setdefault(position, row)
         if position is None:
             missing.append(row)
+        elif rows.labels[first] != rows.labels[row]:
+            raise UserError(
+                f"{list_path}, line {rows.lines[row]}: {name!r} is the image of line {rows.lines[first]}, which has "
+                "another label"
+            )
+        elif first != row:  # packed twice it could be a test image and a training image
+            repeated.append(row)
         else:
             positions.append(position)
             kept.append(row)
@@ -115,7 +124,11 @@ def _by_list(catalogue: Catalogue, list_path: str, images: FolderImages | ZipIma
         read=catalogue.read,
         fingerprint=digest([catalogue.fingerprint, text_digest]),
         has_ids=ids is not None or not rows.numeric,
-        left_out=[*images.left_out, *((rows.paths[row], "listed but missing") for row in missing)],
+        left_out=[
+            *images.left_out,
+            *((rows.paths[row], "listed but missing") for row in missing),
+            *((rows.paths[row], "listed a second time") for row in repeated),
+        ],
         notes=notes,
     )
 
@@ -140,7 +153,7 @@ def _with_landmarks(catalogue: Catalogue, path: str) -> Catalogue:
     known = 0
     for name, five in zip(found.names, found.points, strict=True):
         position = resolver.find(name)
-        if position is not None:
+        if position is not None and np.isnan(points[position]).all():  # the first line of an image counts
             points[position] = five
             known += 1
     if not known:

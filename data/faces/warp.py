@@ -7,6 +7,8 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
+LEAST_AREA = 1e-12  # of the crop for one of the image: a map that shrinks more has no inverse
+
 
 def warp(image: "Image.Image", matrix: np.ndarray, size: tuple[int, int]) -> "Image.Image":
     """The crop of `size` (rows, columns) with crop[y, x] = image[inverse(matrix) (x, y)].
@@ -18,7 +20,7 @@ def warp(image: "Image.Image", matrix: np.ndarray, size: tuple[int, int]) -> "Im
 
     (a, b, c), (d, e, f) = matrix.tolist()
     determinant = a * e - b * d
-    if not abs(determinant) > 1e-12:
+    if not abs(determinant) > LEAST_AREA:
         raise ValueError("the alignment has no inverse")
     a, b, d, e = e / determinant, -b / determinant, -d / determinant, a / determinant
     c, f = -(a * c + b * f), -(d * c + e * f)

@@ -67,13 +67,12 @@ class Workplace:
 
     def finish(self) -> None:
         """Make it what it is to be."""
-        for name in ("plan.json", "parts.jsonl"):
-            (self.folder / name).unlink(missing_ok=True)
-        (self.folder / ".lock").unlink(missing_ok=True)
         try:
             os.rename(self.folder, self.out)
         except OSError as error:
             raise cannot_write(self.out, error) from None
+        for name in ("plan.json", "parts.jsonl", ".lock"):  # not before: they are what a failure goes on from
+            (self.out / name).unlink(missing_ok=True)
 
     def _check_plan(self) -> None:
         path = self.folder / "plan.json"

@@ -1,5 +1,7 @@
 """Balanced parts of a set."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -17,6 +19,7 @@ LABELS = torch.arange(1_000) % 10
         ([1, 5, 5], 9, [1, 4, 4]),
         ([1, 2, 9], 10, [1, 2, 7]),
         ([1, 11, 100], 30, [1, 11, 18]),  # the second has room for one of the five that are its second share
+        ([1, 5, 5], 5, [1, 2, 2]),
         ([0, 3], 3, [0, 3]),
         ([4, 4], 0, [0, 0]),
         ([4, 4], 8, [4, 4]),
@@ -24,6 +27,16 @@ LABELS = torch.arange(1_000) % 10
 )
 def test_quotas_are_as_equal_as_sizes_allow(sizes: list[int], count: int, quotas: list[int]) -> None:
     assert balanced_quotas(sizes, count) == quotas
+
+
+def test_quotas_are_equal_but_for_one_wherever_there_is_room() -> None:
+    for sizes in itertools.product(range(5), repeat=4):
+        before = [0] * 4
+        for count in range(sum(sizes) + 1):
+            quotas = balanced_quotas(list(sizes), count)
+            assert sum(quotas) == count and all(q >= b for q, b in zip(quotas, before, strict=True))
+            assert all(q >= max(quotas) - 1 for q, size in zip(quotas, sizes, strict=True) if q < size)
+            before = quotas
 
 
 def test_a_part_is_balanced() -> None:

@@ -183,7 +183,7 @@ def test_a_full_disk_is_noticed_before_anything_is_written(script, source, tmp_p
 
 @pytest.mark.parametrize("work", ["create", "write", "compact"])
 def test_a_disk_that_is_full_later_is_one_line_that_names_the_file(script, source, tmp_path, monkeypatch, work) -> None:
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(f"data.faces.image_file.ImageFile.{work}", full)
@@ -275,3 +275,15 @@ def test_real_faces_from_a_folder(script, lfw, tmp_path) -> None:
         wanted = decode((lfw / pack.names[position]).read_bytes())
         assert np.array_equal(pack.images[position].transpose(1, 2, 0), wanted)
     assert json.loads((tmp_path / "pack" / "manifest.json").read_text())["mean_rgb"][0] > 100  # skin is red
+
+
+def test_a_last_rename_that_fails_loses_nothing(script, source, tmp_path, monkeypatch) -> None:
+    (tmp_path / "pack").symlink_to("not-there")
+    said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true"))
+    assert said.code == 2 and "cannot write" in said.err
+    assert (tmp_path / "pack.part" / "plan.json").exists() and (tmp_path / "pack.part" / "parts.jsonl").exists()
+    (tmp_path / "pack").unlink()
+    assert script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true")).code == 0
+    assert sorted(path.name for path in (tmp_path / "pack").iterdir() if path.suffix in (".json", ".jsonl")) == [
+        "manifest.json"
+    ]

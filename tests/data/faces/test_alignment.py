@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data.faces import ImageError
-from data.faces.crop import Crop, Remarks
+from data.faces.crop import Crop, NoFace, Remarks
 from data.faces.similarity import apply, cp2tform, rms_residual, umeyama
 from data.faces.templates import ARCFACE, MEAN_LFW, SPHEREFACE, parse_size
 from data.faces.warp import warp
@@ -195,6 +195,13 @@ def test_other_sizes_are_scaled_and_remarked() -> None:
     assert remarks == {"250 x 250 is no aligned size, scaled": 1}
 
 
+@pytest.mark.parametrize("size", [(112, 96), (112, 112)])
+def test_images_of_every_size_are_scaled(size) -> None:
+    for rows, columns in [*((side, side) for side in range(20, 513)), (60, 255), (255, 60), (97, 110)]:
+        image = Image.new("RGB", (columns, rows))
+        assert Crop(size, "none")._as_it_is(image, Remarks()).size == size[::-1]
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(212, 96), (112, 296)])
 def test_of_other_shapes_the_middle_is_taken(rows: int, columns: int) -> None:
     image = np.zeros((rows, columns, 3), np.uint8)
@@ -220,6 +227,12 @@ def test_swapped_eyes_are_refused_with_a_hint() -> None:
     swapped = ECKHART[[1, 0, 2, 4, 3]]
     with pytest.raises(ImageError, match="order left eye"):
         Crop()(dotted(ECKHART), swapped)
+
+
+@pytest.mark.parametrize(("align", "times"), [("umeyama", 1e7), ("cp2tform", 1e7), ("cp2tform", 1e200)])
+def test_landmarks_far_apart_are_no_face(align, times) -> None:
+    with np.errstate(all="ignore"), pytest.raises(NoFace):
+        Crop(align=align)(png(np.zeros((250, 250, 3), np.uint8)), SPHEREFACE * times)
 
 
 def test_landmarks_that_fit_badly_are_remarked() -> None:

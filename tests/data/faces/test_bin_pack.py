@@ -143,6 +143,19 @@ def test_short_attacks_cost_nothing_and_do_nothing(write, content, tmp_path, mon
     assert [file.name for file in tmp_path.iterdir()] == ["lfw.bin"]
 
 
+def test_tuples_in_tuples_as_a_type_are_refused_at_once(write) -> None:
+    tuples = b"".join(b"h" + bytes([k]) + b"h" + bytes([k]) + b"\x86q" + bytes([k + 1]) + b"0" for k in range(40))
+    code = b"\x80\x02)q\x000" + tuples + b"cnumpy\ndtype\nh(\x85R."
+    with pytest.raises(UserError, match="of a type that no text names"):
+        read_bin(write(code))
+
+
+def test_an_image_that_is_named_often_is_held_once(write, images) -> None:
+    image = bytearray(images[0])
+    found, _ = read_bin(write(pickle.dumps(([image] * 40, [True] * 20), protocol=5)))
+    assert len({id(content) for content in found}) == 1 and found[0] == images[0]
+
+
 def test_an_array_whose_bytes_are_a_number_takes_no_memory(write) -> None:
     state = b"(K\x01K\x01\x85cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R\x89J\xff\xff\xff\x7ftb"
     array = b"cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R" + state

@@ -123,6 +123,11 @@ def test_arrays_with_and_without_names(tmp_path):
     assert found["d.npz"].names == ("p/1.jpg", "q/1.jpg") and found["c.npz"].names is None
 
 
+def test_names_that_are_bytes_are_text(tmp_path):
+    np.savez(tmp_path / "a.npz", embeddings=VALUES, names=np.array([b"A/1.jpg", b"B/1.jpg"]))
+    assert read_features(tmp_path / "a.npz").names == ("A/1.jpg", "B/1.jpg")
+
+
 @pytest.mark.parametrize(
     ("arrays", "part"),
     [

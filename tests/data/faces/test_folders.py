@@ -4,6 +4,8 @@ import zipfile
 
 import pytest
 
+from data.faces import ImageError
+from data.faces.archive import ZipImages
 from data.faces.sources import open_source
 from lsoftmax.errors import UserError
 
@@ -68,6 +70,16 @@ def test_a_zip_behind_other_bytes_is_read(tmp_path, files) -> None:
     path = write_zip(tmp_path / "x.zip", files)
     path.write_bytes(b"#!/bin/sh\n" + path.read_bytes())
     assert contents(open_source(path)) == files
+
+
+@pytest.mark.parametrize("number", [2**44, 2**62, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("field", ["packed", "offset"])
+def test_a_member_beyond_the_end_is_an_image_error(tmp_path, files, field, number) -> None:
+    images = ZipImages(write_zip(tmp_path / "x.zip", files))
+    name = images.names[0]
+    images._members[name] = images._members[name]._replace(**{field: number})
+    with pytest.raises(ImageError, match="beyond its end"):
+        images.read(name)
 
 
 def test_hostile_members_are_left_out_and_nothing_is_written(tmp_path, files) -> None:

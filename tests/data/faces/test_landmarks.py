@@ -65,6 +65,19 @@ def test_a_line_without_five_landmarks_is_named(tmp_path, files) -> None:
         read_landmarks(tmp_path / "l.txt")
 
 
+def test_a_damaged_first_line_is_named_too(tmp_path, files) -> None:
+    (tmp_path / "l.txt").write_text("0000045/001.jpg 30 51 65\n" + lines(FACES, "interleaved", files))
+    with pytest.raises(UserError, match="line 1: .* no image with five landmarks"):
+        read_landmarks(tmp_path / "l.txt")
+
+
+def test_of_two_lines_for_an_image_the_first_counts(folder, tmp_path, files) -> None:
+    (tmp_path / "l.txt").write_text(lines(FACES, "interleaved", files) + lines(FACES + 1, "interleaved", files))
+    catalogue = open_source(folder, landmarks=str(tmp_path / "l.txt"))
+    np.testing.assert_allclose(catalogue.landmarks, FACES, atol=1e-4)
+    assert any("of 6 of 6 images" in note for note in catalogue.notes)
+
+
 def test_landmarks_of_other_images_are_an_error(folder, tmp_path, files) -> None:
     (tmp_path / "l.txt").write_text(lines(FACES, "interleaved", {f"x/{k}.jpg": b"" for k in range(6)}))
     with pytest.raises(UserError, match="names none of the images"):

@@ -67,6 +67,25 @@ def test_a_list_inside_the_zip_is_found(tmp_path, files, top) -> None:
     assert list(contents(catalogue).values()) == [files[path] for path, _ in ROWS]
 
 
+def test_an_image_that_is_listed_twice_is_taken_once(folder, tmp_path, files) -> None:
+    (tmp_path / "list.txt").write_text(FORMS["space"] + "0000045/002.jpg 7\n")
+    catalogue = open_source(folder, list_path=str(tmp_path / "list.txt"))
+    assert catalogue.names == [name for name, _ in ROWS]
+    assert catalogue.left_out == [("0000045/002.jpg", "listed a second time")]
+
+
+def test_an_image_with_two_labels_is_an_error(folder, tmp_path) -> None:
+    (tmp_path / "list.txt").write_text("train/0000045/001.jpg 0\ntest/0000045/001.jpg 1\n")
+    with pytest.raises(UserError, match=r"line 2: 'test/0000045/001.jpg' is the image of line 1, which has another"):
+        open_source(folder, list_path=str(tmp_path / "list.txt"))
+
+
+def test_a_word_in_front_of_a_blank_is_part_of_the_path(tmp_path) -> None:
+    (tmp_path / "list.txt").write_text("John Smith/1.jpg\nJohn Doe/1.jpg\n")
+    found = read_list(tmp_path / "list.txt")
+    assert (found.paths, found.labels) == (["John Smith/1.jpg", "John Doe/1.jpg"], ["John Smith", "John Doe"])
+
+
 def test_a_damaged_list_inside_the_zip_is_named(tmp_path, files) -> None:
     path = write_zip(tmp_path / "x.zip", files | {"list.txt": b"the only list of these"}, zipfile.ZIP_STORED)
     path.write_bytes(path.read_bytes().replace(b"the only list of these", b"another list of those."))

@@ -155,6 +155,15 @@ def test_a_journal_without_its_images_counts_for_nothing(tmp_path) -> None:
     assert not Journal(tmp_path / "parts.jsonl", file).done
 
 
+def test_what_nobody_knows_of_is_made_anew(tmp_path) -> None:
+    filled(tmp_path / "images.npy", 3)
+    other = ImageFile(tmp_path / "images.npy", 5, (112, 96))
+    other.create()
+    assert np.load(tmp_path / "images.npy").shape[0] == 3
+    other.create(anew=True)
+    assert np.load(tmp_path / "images.npy").shape == (5, 3, 112, 96)
+
+
 # the pack
 
 

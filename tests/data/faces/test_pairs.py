@@ -184,6 +184,20 @@ def test_names_never_lead_out_of_the_folder(folder, name):
         find_images(folder, [name])
 
 
+@pytest.mark.parametrize("name", ["/secret.jpg", "x" * 300 + ".jpg"])
+def test_other_odd_names_are_not_there(folder, monkeypatch, name):
+    asked = []
+    monkeypatch.setattr("os.path.isfile", lambda path: asked.append(path) or False)
+    with pytest.raises(UserError, match="are not in"):
+        find_images(folder, [name])
+    assert asked and all(path.is_relative_to(folder) for path in asked)
+
+
+def test_the_root_is_no_name(folder):
+    with pytest.raises(UserError, match="'/' leads out of"):
+        find_images(folder, ["/"])
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="there is no folder"):
         find_images(tmp_path / "nowhere", ["a"])

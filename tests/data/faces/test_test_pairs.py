@@ -83,6 +83,19 @@ def test_a_bin_pack(root: Path, face: Callable[..., bytes]) -> None:
     )
 
 
+def test_images_of_a_bin_pack_that_are_scaled_are_remarked(root: Path, face: Callable[..., bytes]) -> None:
+    encoded = [face(seed, 95, 95, format="PNG") for seed in range(40)]
+    (root / "x.bin").write_bytes(pickle.dumps((encoded, [k % 2 == 0 for k in range(20)])))
+    assert "x: 40 images: 95 x 95 is no aligned size, scaled" in data.load("webface", root, verify=["x"]).notes
+
+
+def test_folds_of_one_kind_are_an_error_before_training(root: Path, packed: np.ndarray) -> None:
+    lines = ["2\t1", "P00\t1\t2", "P01\t1\t2", "P00\t1\tP01\t3", "P02\t1\tP03\t3"]
+    (root / "lfw_packed" / "pairs.txt").write_text("\n".join([lines[0], lines[1], lines[2], lines[3], lines[4]]))
+    with pytest.raises(UserError, match=r"^dataset.verify=lfw: .*fold"):
+        data.load("webface", root, verify=["lfw"])
+
+
 def test_several_sets_in_their_order_behind_the_people_held_out(root: Path, packed: np.ndarray) -> None:
     (root / "b_packed").symlink_to(root / "lfw_packed")
     splits = data.load("webface", root, verify=["lfw", "b"], validation=20)
