@@ -39,8 +39,9 @@ tables: $(STAMP) ## write the paper's tables and the studies' from the committed
 	@$(LOOP) f in configs/study/*.yaml; do $(BIN)/python scripts/reproduce.py study=$$(basename $$f .yaml) train=false | tail -n 1; done
 
 studies: $(STAMP) ## run what is missing of all reduced studies (docs/stability.md), resumable: days on two cores
-	@$(LOOP) f in $$(grep -L "^profile: full" configs/study/*.yaml); do \
-		OMP_NUM_THREADS=1 $(BIN)/python scripts/reproduce.py study=$$(basename $$f .yaml) trainer=fast parallel=2 $(OPTIONS); done
+	@worst=0; for f in $$(grep -L "^profile: full" configs/study/*.yaml); do \
+		OMP_NUM_THREADS=1 $(BIN)/python scripts/reproduce.py study=$$(basename $$f .yaml) trainer=fast parallel=2 $(OPTIONS) \
+			|| { code=$$?; [ $$code -lt 128 ] || exit $$code; worst=$$code; }; done; exit $$worst
 
 figures: $(STAMP) ## draw the figures from the committed records, without training
 	@$(LOOP) n in psi 4 lr_lambda 2 5 6 7 roc; do $(BIN)/python scripts/reproduce.py figure=$$n train=false | tail -n 1; done

@@ -47,7 +47,8 @@ def run(settings: Settings, path: Path) -> Outcome:
         return Outcome(code, status, result["test_error"], result["seconds"], path)
     except UserError as error:
         say(f"error: {error}", "stderr")
-        return Outcome(2, "failed", folder=path)
+        code = 2 if stop.signum is None else 128 + stop.signum  # a signal is meant for the whole sweep
+        return Outcome(code, "failed", folder=path)
     except Interrupted as error:
         say(f"{error}; the same command goes on from {path}", "stderr")
         return Outcome(128 + error.signum, "interrupted", folder=path)
@@ -102,11 +103,14 @@ def train(settings: Settings, folder: "RunFolder", stop: "StopRequest") -> dict[
     write_text(folder.config, to_yaml(settings))
     with stop, RunLog(folder.path, trainer.progress.written, trainer.plan.steps) as log:
         log.say(headline(settings, known, device))
+        if settings.trainer.cuda_graph and trainer.graph is None:
+            log.say("warning: trainer.cuda_graph=true needs a GPU: steps are launched operation by operation")
         for note in splits.notes:
             log.say(f"warning: {note}")
         if resumed:
-            others = [p for p in trainer.progress.precisions if p != settings.trainer.precision]
-            log.say(f"going on from step {trainer.progress.step}" + "".join(f", begun in {p}" for p in others))
+            before = trainer.progress.precisions
+            how = "" if before == [settings.trainer.precision] else f", until then in {' and '.join(before)}"
+            log.say(f"going on from step {trainer.progress.step}{how}")
         try:
             trainer.run(log, stop)
             verified = verification(settings, splits, trainer, mean, stop)

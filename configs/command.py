@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,10 +124,13 @@ def _show() -> int:
     return 0
 
 
-def _run(job: Job, overrides: list[str]) -> Outcome:
+def _run(job: Job, overrides: list[str], others: Collection[Path | None] = ()) -> Outcome:
+    """others: the folders of the jobs before it in a sweep."""
     try:
         settings = compose(overrides)
         path = run_directory(settings, overrides)
+        if path in others:
+            raise ConfigError(f"run_dir={path} is one folder for several jobs of the sweep; leave it out")
         return job(settings, path)
     except ConfigError as error:
         return _fail(error)
@@ -136,11 +139,12 @@ def _run(job: Job, overrides: list[str]) -> Outcome:
 def _sweep(job: Job, jobs: list[list[str]], outcomes: list[Outcome]) -> int:
     """One job after another; none leaves the process or keeps the next from running. Fills `outcomes`."""
     for overrides in jobs:
+        others = {outcome.folder for outcome in outcomes if outcome.code in (0, 3)}
         if any(outcome.code > 128 for outcome in outcomes):
             outcomes.append(Outcome(code=0, status="not started"))  # the signal was meant for the whole sweep
             continue
         try:
-            outcomes.append(_run(job, overrides))
+            outcomes.append(_run(job, overrides, others))
         except Exception:  # a bug of ours: shown whole, and counted
             traceback.print_exc()
             outcomes.append(Outcome(code=1, status="crashed"))

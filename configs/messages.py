@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from configs.errors import ConfigError
 from configs.schema import Settings
 from configs.settings import ROOT, compose
 
@@ -34,8 +35,7 @@ def summary(settings: Settings, result: dict[str, Any], path: Path) -> str:
         f"curves       {_program('tensorboard')} --logdir {typed}",
         f"by class     {python} {_typed(ROOT / 'scripts' / 'evaluate.py')} run={typed}",
     ]
-    plain = compose([f"dataset={settings.dataset.name}"])
-    if (plain.dataset, plain.model, plain.schedule) == (settings.dataset, settings.model, settings.schedule):
+    if _is_plain(settings):
         other = "lsoftmax" if settings.loss.name == "softmax" else "softmax"
         command = f"{python} {train_py}"
         lines += [
@@ -43,6 +43,15 @@ def summary(settings: Settings, result: dict[str, Any], path: Path) -> str:
             f"sweep        {command} -m dataset={settings.dataset.name} loss.m=1,2,3,4 seed=0,1,2",
         ]
     return "\n" + "\n".join(lines)
+
+
+def _is_plain(settings: Settings) -> bool:
+    """Whether its data set, network and schedule are what the data set's name alone stands for."""
+    try:
+        plain = compose([f"dataset={settings.dataset.name}"])
+    except ConfigError:  # of what the environment says, which the run's own options may have mended
+        return False
+    return (plain.dataset, plain.model, plain.schedule) == (settings.dataset, settings.model, settings.schedule)
 
 
 def summary_of_ended(settings: Settings, result: dict[str, Any], path: Path) -> str:
@@ -64,8 +73,11 @@ def _verified(numbers: dict[str, Any]) -> str:
 
 
 def _from_here(path: Path) -> Path:
-    """As one would type it from the working folder."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    """As one would type it from the working folder, if that is still there."""
+    try:
+        return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    except FileNotFoundError:
+        return path
 
 
 def _typed(path: Path) -> str:

@@ -87,6 +87,8 @@ def _check_together(settings: Settings) -> None:
         if lam.kind == "adaptive" and math.isinf(value):
             raise ConfigError(f"schedule.lam.{name} must be finite for schedule.lam.kind=adaptive, got {value!r}")
     lr = settings.schedule.lr
+    if lr.kind == "step" and lr.factor > 1 and math.log10(lr.base) + len(lr.milestones) * math.log10(lr.factor) > 30:
+        raise ConfigError(f"schedule.lr.factor must leave a learning rate below 1e30 at the end, got {lr.factor!r}")
     if lr.kind == "plateau":
         if isinstance(settings.dataset, schema.LfwDataset):
             raise ConfigError("schedule.lr.kind=plateau looks at held-out data, of which lfw_dev has none")
@@ -94,6 +96,9 @@ def _check_together(settings: Settings) -> None:
             raise ConfigError("schedule.lr.kind=plateau looks at held-out data: dataset.validation must be > 0")
         if lr.factor >= 1:
             raise ConfigError(f"schedule.lr.factor must be < 1 for schedule.lr.kind=plateau, got {lr.factor!r}")
+        if lr.every >= settings.schedule.steps:
+            steps = settings.schedule.steps
+            raise ConfigError(f"schedule.lr.every must be < schedule.steps {steps} for kind=plateau, got {lr.every}")
         if lr.minimum > lr.base:
             raise ConfigError(f"schedule.lr.minimum must be <= schedule.lr.base {lr.base:g}, got {lr.minimum!r}")
 
@@ -179,8 +184,8 @@ def identity(settings: Settings) -> dict[str, Any]:
             del group[name]
     for key in ("gradient", "margin_on"):  # they are in the loss
         del values["schedule"][key]
-    if values["init_from"] is not None:  # wherever the project lies, and however the folder was typed
-        start = Path(values["init_from"])
+    if values["init_from"] is not None:  # wherever the project lies, and however the folder was typed, and from where
+        start = Path(os.path.abspath(Path(values["init_from"]).expanduser()))
         values["init_from"] = (start.relative_to(ROOT) if start.is_relative_to(ROOT) else start).as_posix()
     return identity_of(values)
 
@@ -212,6 +217,11 @@ def from_file(path: Path, overrides: Sequence[str] = ()) -> Settings:
         key = item.partition("=")[0]
         if key in ("dataset", "model", "loss", "schedule", "experiment", "debug"):
             raise ConfigError(f"{item}: the run in {path.parent} has its own {key}")
+    for item in overrides:
+        try:
+            OmegaConf.from_dotlist([item])
+        except (OmegaConfBaseException, YAMLError) as error:
+            raise ConfigError(f"{item}: cannot be read ({str(error).splitlines()[0]})") from error
     try:
         there = OmegaConf.load(path)
         if not isinstance(there, DictConfig):

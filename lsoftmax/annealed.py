@@ -62,7 +62,8 @@ class AnnealedMargin(nn.Module):
     def _held(self) -> Tensor:
         """The buffer. The weights may have left meta without it (`load_state_dict(assign=True)`): then it follows."""
         if self._lam.is_meta and not self._place().is_meta:
-            self._lam = self._new_lam(self._lam_without_memory)
+            with torch.inference_mode(False):  # else it could never be set again
+                self._lam = self._new_lam(self._lam_without_memory)
         return self._lam
 
     def _new_lam(self, value: float) -> Tensor:

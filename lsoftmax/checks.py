@@ -134,9 +134,12 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
 
 
 def _can_be_read(tensor: Tensor) -> bool:
-    """Whether its values are there without waiting for a device, and are no part of a graph that is being made."""
+    """Whether its values are there without waiting for a device, and are no part of a graph that is being made.
+
+    A FakeTensor (of a private module of torch, hence by its name) has none, whatever its device.
+    """
     in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return tensor.device.type == "cpu" and not in_graph
+    return tensor.device.type == "cpu" and not in_graph and type(tensor).__name__ != "FakeTensor"
 
 
 def check_m(m: int) -> None:

@@ -27,6 +27,11 @@ def fits(maps: Tensor) -> bool:
     )
 
 
+def is_usual(bn: nn.BatchNorm2d) -> bool:
+    """Whether it takes the batch's statistics and follows them: in a network that trains it may be frozen."""
+    return bn.training and bn.momentum is not None and bn.running_mean is not None
+
+
 def normalize_activate(maps: Tensor, bn: nn.BatchNorm2d, slope: Tensor) -> Tensor:
     """PReLU(bn(maps)) in training mode, (N, C, H, W) -> the same; updates bn's running statistics.
 

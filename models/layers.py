@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from models.fused import fits, max_pool, normalize_activate
+from models.fused import fits, is_usual, max_pool, normalize_activate
 
 
 class Unit(nn.Sequential):
@@ -16,7 +16,7 @@ class Unit(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.conv(images)
-        if self.training and isinstance(self.activation, nn.PReLU) and fits(maps):
+        if isinstance(self.activation, nn.PReLU) and fits(maps) and is_usual(self.bn):
             return normalize_activate(maps, self.bn, self.activation.weight)
         return self.activation(self.bn(maps))  # type: ignore[no-any-return]
 

@@ -9,14 +9,17 @@ from scripts._plan import Cell
 from scripts._records import Record
 
 
-def of_the_same_kind(cell: Cell, records: Iterable[Record]) -> float | None:
-    """Seconds, of what runs of the same network on the same data took for an image; None without such runs."""
+def of_the_same_kind(cell: Cell, records: Iterable[Record], device: str) -> tuple[float, str] | None:
+    """Seconds, of what runs of the same network on the same data took for an image, and where they ran: here, if there
+    are such runs, else on another device. None without any.
+    """
     ended = [run for run in records if run["status"] == "finished"]  # others stopped before their last step
     same = [r for r in ended if r["dataset"] == cell.identity["dataset"] and r["model"] == cell.identity["model"]]
-    if not same:
+    here = [run for run in same if run["device"] == device] or same
+    if not here:
         return None
-    rate: float = statistics.median(run["seconds"] / _images(run["schedule"]) for run in same)  # some were paused
-    return rate * _images(cell.identity["schedule"])
+    rate: float = statistics.median(run["seconds"] / _images(run["schedule"]) for run in here)  # some were paused
+    return rate * _images(cell.identity["schedule"]), here[0]["device"]
 
 
 def by_other_networks(cell: Cell, records: Iterable[Record], device: str) -> float | None:

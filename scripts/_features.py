@@ -47,13 +47,19 @@ def keep(run: Path, record: Record, what: Wanted, profile: str) -> Path | None:
 
 
 def read(record: Record, profile: str) -> Arrays | None:
-    """The features of this record's run; None if none were kept."""
+    """The features of this record's run; None if none were kept. UserError for a damaged file."""
     import numpy as np
+
+    from lsoftmax.errors import UserError, first_line
 
     if not path(record, profile).exists():
         return None
-    with np.load(path(record, profile), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    try:
+        with np.load(path(record, profile), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception as error:  # numpy and zipfile raise whatever a damaged file leads to
+        said = f"cannot be read ({first_line(error)}); restore it, or delete it to have it made again"
+        raise UserError(f"{path(record, profile)}: {said}") from error
 
 
 def is_run_of(run: Path, record: Record) -> bool:

@@ -33,13 +33,15 @@ def write(name: str, profile: str, plan: dict[str, Any], wanted: Sequence[Cell],
     return _write(paths(name, profile)["png"], style.written(figure, caption(name, profile, plan, wanted, records)))
 
 
-def write_study(name: str, place: Path, study: dict[str, Any], results: _tables.Results) -> list[Path]:
+def write_study(name: str, place: Path, study: dict[str, Any], results: _tables.Results, others: int = 0) -> list[Path]:
     """The figures that a study's file asks for, beside its table in `place`; the PNGs' paths."""
     from scripts.figures import style
     from scripts.figures.study import draw as draw_study
 
     runs = [run for found in results.values() for run in found]
-    said = f"{study['title']}. {command('study', name, 'full')}. Seeds: {_seeds(runs)}. {_studies.origin(results)}"
+    said = (
+        f"{study['title']}. {command('study', name, 'full')}. Seeds: {_seeds(runs)}. {_studies.origin(results, others)}"
+    )
     written = []
     with style.applied():
         for which, figure in draw_study(study, results):

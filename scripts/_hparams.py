@@ -1,5 +1,6 @@
 """TensorBoard's hyper-parameter view of the records: tensorboard --logdir outputs/runs/hparams."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,21 @@ def write(records: dict[str, Record], profile: str) -> Path | None:
         return None
     folder = ROOT / "outputs" / "runs" / "hparams" / profile
     for record in records.values():
-        entry = folder / _records.stem(record)
+        metrics = {key: _number(record[key]) for key in METRICS}
+        # A run that was made again has another entry.
+        entry = folder / f"{_records.stem(record)}_{'_'.join(map(str, metrics.values()))}"
         if not entry.exists():
-            writer: Any = SummaryWriter(str(entry))
-            parameters, metrics = hyper_parameters(record), {key: _number(record[key]) for key in METRICS}
+            for old in folder.glob(f"{_records.stem(record)}*"):
+                shutil.rmtree(old)
+            writer: Any = SummaryWriter(str(unfinished := entry.with_name(entry.name + ".part")))
+            parameters = hyper_parameters(record)
             # What add_hparams writes, in one file instead of two.
             for summary in hparams(parameters, metrics):  # type: ignore[no-untyped-call]
                 writer._get_file_writer().add_summary(summary)
             for key, value in metrics.items():
                 writer.add_scalar(key, value)
             writer.close()
+            unfinished.rename(entry)
     return folder
 
 

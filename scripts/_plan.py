@@ -165,7 +165,7 @@ def cells(
         start = cell(rows[row["from"]], column, recipe, seed) if "from" in row else None
         if start is not None:
             folder = default_directory(start.settings, start.overrides).as_posix()
-            settings, overrides = replace(settings, init_from=folder), (*overrides, f"init_from={folder}")
+            settings, overrides = replace(settings, init_from=str(ROOT / folder)), (*overrides, f"init_from={folder}")
         return Cell(row["label"], column["label"], recipe, seed, overrides, settings, start)
 
     for seed in range(seeds):

@@ -43,19 +43,26 @@ def folder(profile: str) -> Path:
 
 
 def read_records(*profiles: str) -> dict[str, Record]:
-    """By the hash of what was asked, which makes a run what it is. UserError for a file that is no record."""
+    """By the hash of what was asked, which makes a run what it is. UserError for a file that is no record.
+
+    Of two records of one run in a profile, whose names differ since what is asked was once hashed otherwise, the newer.
+    """
     from lsoftmax.engine.folder import identity_sha256
 
-    found = {}
+    found: dict[str, Record] = {}
     for profile in profiles:
+        here: dict[str, Record] = {}
         for path in sorted(folder(profile).glob("*.json")):
             record = _checked(path, _read(path))
             if unseen(record).exists() and is_of(measured := _read(unseen(record)), record):
                 record["unseen"] = measured
             try:
-                found[identity_sha256(identity_of(record))] = record
+                key = identity_sha256(identity_of(record))
             except KeyError as error:  # of a loss that is not known here, say
                 raise _no_record(path, f"{error} is not known") from None
+            if key not in here or here[key]["config_sha256"] != key:
+                here[key] = record
+        found |= here
     return found
 
 

@@ -66,8 +66,21 @@ def _ended(running: dict[subprocess.Popen[bytes], tuple[Path, bool]], failed: li
         result = _result(folder) if process.returncode in (0, 3) or (stopped and not had_result) else None
         if result is not None:
             yield result
+        elif _is_anothers(folder):
+            print(f"another process is at {folder}: its result counts the next time")
         elif failed is not None and not stopped:
             failed.append(folder)
+
+
+def _is_anothers(folder: Path) -> bool:
+    """Whether another process holds the run; ours has ended."""
+    from lsoftmax.files import lock
+
+    try:
+        with open(folder / ".lock") as file:
+            return not lock(file, folder / ".lock")
+    except OSError:
+        return False
 
 
 def _stop(running: Iterable[subprocess.Popen[bytes]]) -> None:

@@ -26,8 +26,8 @@ from scripts._tables import Results
 Table = tuple[list[str], list[list[str]]]  # what stands above the cells, and a line of them per way
 
 
-def markdown(study: dict[str, Any], results: Results, command: str) -> str:
-    """The whole study: for each problem a line per way."""
+def markdown(study: dict[str, Any], results: Results, command: str, others: int = 0) -> str:
+    """The whole study: for each problem a line per way. others: records on other data, which do not count."""
     lines = [f"# {study['title']}", "", f"`{command}`", "", study["text"].strip(), ""]
     for problem, tables in problems(study, results):
         lines += [f"## {problem}", ""]
@@ -37,15 +37,16 @@ def markdown(study: dict[str, Any], results: Results, command: str) -> str:
             lines += [_cells(heads), "|---|---|" + "---:|" * (len(heads) - 2), *map(_cells, rows), ""]
     if any(results.values()):
         lines += [meaning(study, results), ""]
-    return "\n".join([*lines, origin(results)]) + "\n"
+    return "\n".join([*lines, origin(results, others)]) + "\n"
 
 
-def origin(results: Results) -> str:
-    """How many runs there are, and how they were made."""
+def origin(results: Results, others: int = 0) -> str:
+    """How many runs there are, how they were made, and how many are left out."""
     runs = [run for found in results.values() for run in found]
+    without = f" Left out: {others} records of runs on other data." if others else ""
     if not runs:
-        return "No run of this study has been made yet."
-    return f"{len({run['config_sha256'] for run in runs})} runs. {_tables.made_with(runs)}."
+        return f"No run of this study has been made yet.{without}"
+    return f"{len({run['config_sha256'] for run in runs})} runs. {_tables.made_with(runs)}.{without}"
 
 
 def meaning(study: dict[str, Any], results: Results) -> str:
@@ -72,9 +73,9 @@ def meaning(study: dict[str, Any], results: Results) -> str:
     return (
         f"{metric.meaning}, mean ± standard deviation (runs). `difference` is to "
         f"{study['baseline']} {common}on the same {metric.tests}{interval}. The other columns are means over the "
-        "runs: train error in percent, the median target angle in degrees, mean norms of features and class weights, "
-        f"and lambda, these four of the last step's batch. {cosines if COSINES[0] in there else ''}"
-        f"{measured}{metric.collapsed}"
+        "runs whose records have them: train error in percent, the median target angle in degrees, mean norms of "
+        "features and class weights, and lambda, these four of the last step's batch. "
+        f"{cosines if COSINES[0] in there else ''}{measured}{metric.collapsed}"
     )
 
 

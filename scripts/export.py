@@ -33,6 +33,9 @@ def export(arguments: list[str]) -> None:
     run, out = (Path(own[key]).expanduser() for key in OPTIONS)
     if out.resolve() == run.resolve():
         raise ConfigError(f"out={own['out']} is the run's own folder: choose another")
+    for name in ("README.md", "config.json"):
+        if (out / name).exists() and not (out / "model.pt2").exists():
+            raise ConfigError(f"out={own['out']}: its {name} is not from an export; choose another folder")
 
     from lsoftmax.errors import UserError
     from lsoftmax.files import make_folder, write_atomically, write_json, write_text

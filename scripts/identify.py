@@ -57,6 +57,8 @@ def identify(arguments: list[str]) -> None:
     if "alg" in own and ("out" not in own or not re.fullmatch(r"[\w.-]+", own["alg"])):
         raise ConfigError(f"alg={own['alg']}: a name of letters, digits, - and . for files in out=FOLDER")
 
+    if own.get("out") == "":
+        raise ConfigError("out= names no folder")
     probes = _features(own, "probes", "probe_list")
     ids = _ids(own, probes)
     distractors = _features(own, "distractors", "distractor_list")

@@ -94,7 +94,8 @@ def _study(name: str) -> dict[str, Any]:
 
     study, place = read_study(name), _records.STUDIES
     wanted = figure_cells(study, read_profile(study["profile"]), study["seeds"])
-    results = _tables.collect(wanted, _records.read_records(*_records.sources(place)))
+    records = _records.read_records(*_records.sources(place))
+    results = _tables.collect(wanted, records)
     folder = _records.results_folder(place)  # of figures.study: another study's name may begin with this one's
     pictures = sorted(path for kind in ("traces", "over", "by") for path in folder.glob(f"{name}_{kind}_*.svg"))
     return {
@@ -104,7 +105,7 @@ def _study(name: str) -> dict[str, Any]:
         "problems": list(_studies.problems(study, results)),
         "pictures": [base64.b64encode(path.read_bytes()).decode() for path in pictures],
         "meaning": _studies.meaning(study, results),
-        "origin": _studies.origin(results),
+        "origin": _studies.origin(results, _tables.left_out(wanted, records)),
     }
 
 

@@ -113,6 +113,10 @@ def _wanted(kind: str, own: dict[str, str], profile: str) -> tuple[dict[str, Any
     """What was asked, and all of its runs."""
     if kind == "study":
         plan = read_study(own[kind])
+        if own.get("profile") == "full" != plan["profile"]:
+            raise ConfigError(
+                f"profile=full: study={own[kind]} has a size of its own ({plan['profile']}); leave it out"
+            )
         overrides = read_profile(plan["profile"] if profile == "full" else profile)
         return plan, figure_cells(plan, overrides, _values.whole(own, "seeds", plan["seeds"]))
     overrides, seeds = read_profile(profile), _values.whole(own, "seeds", 3)
@@ -168,6 +172,8 @@ def _keep(result: _records.Record, profile: str, folder: Path, features: dict[st
 
 def _check_extra(wanted: Sequence[Cell], extra: list[str]) -> None:
     """Options for every run may say how it is executed, not what it is."""
+    if any(option.lstrip("+").startswith("run_dir=") for option in extra):
+        raise ConfigError("run_dir=: each run has a folder of its own, under outputs/runs")
     if not wanted and extra:
         raise ConfigError(f"{' '.join(extra)}: this figure is drawn from formulas, there is nothing to run")
     # Each kind of run: a loss without lambda, say, takes no notice of schedule.lam.
@@ -210,10 +216,12 @@ def _overview(
     columns = max((len(cell.column) for cell in missing), default=0)
     rows = max((len(cell.row) for cell in missing), default=0)
     for cell in missing:
-        seconds = _expected.of_the_same_kind(cell, records.values())
-        like = "about {:.0f} min"
-        if seconds is None:
-            others = others or _records_and_device(device)
+        others = others or _records_and_device(device)
+        same = _expected.of_the_same_kind(cell, records.values(), others[1])
+        if same is not None:
+            seconds: float | None = same[0]
+            like = "about {:.0f} min" + (f" on {same[1]}" if same[1] != others[1] else "")
+        else:
             seconds = _expected.by_other_networks(cell, *others)
             like = "some {:.0f} min, by other networks' speed"
         known += seconds or 0.0
@@ -264,14 +272,15 @@ def _write_study(name: str, profile: str, study: dict[str, Any], wanted: Sequenc
     from lsoftmax.files import make_folder, write_text
     from scripts import _figures, _studies, _tables
 
-    results = _tables.collect(wanted, _records.read_records(*_records.sources(profile)))
+    records = _records.read_records(*_records.sources(profile))
+    results, others = _tables.collect(wanted, records), _tables.left_out(wanted, records)
     folder = _records.results_folder(profile)
     make_folder(folder)
     size = "full" if profile == _records.STUDIES else profile
-    write_text(folder / f"{name}.md", _studies.markdown(study, results, command("study", name, size)))
+    write_text(folder / f"{name}.md", _studies.markdown(study, results, command("study", name, size), others))
     write_text(folder / f"{name}.csv", _studies.comma_separated(study, results))
     if _figures.can_draw():
-        for path in _figures.write_study(name, folder, study, results):
+        for path in _figures.write_study(name, folder, study, results, others):
             print(f"figure   {path.relative_to(ROOT)}, .svg")
     return folder / f"{name}.md"
 

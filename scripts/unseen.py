@@ -94,12 +94,12 @@ def _pairs_of_strangers(labels: "Tensor") -> int:
 def images_for(settings: Settings) -> "ImageSet":
     """Images of classes that a network of these settings has not been trained on."""
     name, seen = settings.dataset.name, getattr(settings.dataset, "classes", None) or 0
+    if not _has_others({"dataset": {"name": name, "classes": seen}}):
+        raise ConfigError(f"dataset={name}: a network of all its classes, and no others are at hand")
     if name == "lfw_dev":
         from data.faces import lfw_dev
 
         return lfw_dev.read_others(Path(settings.data_root).expanduser())
-    if name not in ("cifar10", "cifar10+") and not (name == "cifar100" and 0 < seen < 100):
-        raise ConfigError(f"dataset={name}: a network of all its classes, and no others are at hand")
     from assemble import load_data
 
     others = compose(["dataset=cifar100"])
@@ -109,6 +109,12 @@ def images_for(settings: Settings) -> "ImageSet":
         first = settings.dataset.first_class
         images = images.subset(((images.labels < first) | (images.labels >= first + seen)).nonzero().flatten())
     return images
+
+
+def _has_others(record: dict[str, Any]) -> bool:
+    """Whether there are images of classes that such a network has not been trained on."""
+    name, seen = record["dataset"]["name"], record["dataset"].get("classes") or 0
+    return name in ("lfw_dev", "cifar10", "cifar10+") or (name == "cifar100" and 0 < seen < 100)
 
 
 def _study(name: str, extra: Sequence[str]) -> int:
@@ -123,7 +129,7 @@ def _study(name: str, extra: Sequence[str]) -> int:
     for record in (record for runs in results.values() for record in runs):
         run, known = folders.get(record["config_sha256"]), "unseen" in record
         whole = "misses" in record.get("unseen", {})  # older ones are without
-        if not whole and run is not None and _features.is_run_of(run, record):
+        if not whole and run is not None and _features.is_run_of(run, record) and _has_others(record):
             kept, known = _records.unseen(record), True
             make_folder(kept.parent)
             write_json(kept, {**{key: record[key] for key in _records.SAME_RUN}, **measure(run, extra)})

@@ -67,6 +67,10 @@ class _Options:
         self.far = _values.rates(own, "far", (0.1, 0.01, 0.001))
         if "tune" in own and (self.center or self.pca):
             raise ConfigError("center= and pca= are fitted inside training folds: they do not go with tune=")
+        if "tune" in own and "folds" in own:
+            raise ConfigError("folds= has no effect with tune=, which gives the threshold")
+        if own.get("out") == "":
+            raise ConfigError("out= names no folder")
 
 
 def _verify(source: "_pair_source.Source", options: _Options) -> "Verification":

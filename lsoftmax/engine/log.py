@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -102,13 +103,22 @@ class RunLog:
             _keep_until(metrics, step)
             self._lines = open(metrics, "a")  # noqa: SIM115 (closed in _close_files)
             self._board = SummaryWriter(str(self._folder), purge_step=step + 1)
+        self._hook, threading.excepthook = threading.excepthook, self._told_elsewhere
+
+    def _told_elsewhere(self, error: threading.ExceptHookArgs) -> None:
+        """What TensorBoard's thread cannot write is raised again by its next call, and said there in one line."""
+        if not isinstance(error.exc_value, OSError) or type(error.thread).__name__ != "_AsyncWriterThread":
+            self._hook(error)
 
     def _close_files(self) -> None:
         with self._disk_errors():
             try:
                 self._lines.close()
             finally:
-                self._board.close()
+                try:
+                    self._board.close()
+                finally:
+                    threading.excepthook = self._hook
 
     @contextmanager
     def _terminal_errors(self) -> Iterator[None]:

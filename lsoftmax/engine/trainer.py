@@ -191,6 +191,8 @@ class Trainer:
         progress, options = self.progress, self.options
         step = progress.step
         due = step > 0 and (step % options.eval_every == 0 or step == self.plan.steps)
+        # A run that goes on with another eval_every has written the line of this step already.
+        due &= progress.pending is not None or step == self.plan.steps
         if due and (not progress.curve or progress.curve[-1][0] != step):
             before = time.monotonic()
             self.latest = {name: self.evaluate(name, stop) for name in self.sets if name != "train"}
@@ -327,6 +329,8 @@ class Trainer:
         """Keep the last planned checkpoint apart: where a run returns to must not depend on signals or the clock."""
         if self.options.on_divergence == "raise_lambda":
             link_or_copy(self.path, self.anchor)
+        else:
+            self.anchor.unlink(missing_ok=True)  # of an earlier process: older than the checkpoint now
 
     def elapsed(self) -> float:
         """Seconds of training and evaluation, earlier processes included."""

@@ -1,12 +1,12 @@
 """What the losses on pairs share: distances within a batch, and softmax with such a term beside it."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lsoftmax.autocast import no_autocast
 from lsoftmax.checks import check_number
 from lsoftmax.losses.criterion import Criterion
+from lsoftmax.losses.softmax import cross_entropy
 from lsoftmax.margin import compute_dtype
 
 
@@ -48,7 +48,7 @@ class SoftmaxWithPairs(Criterion):
         raise NotImplementedError
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(self.logits(features), labels) + self.balance * self.pair_loss(features, labels)
+        return cross_entropy(self.logits(features), labels) + self.balance * self.pair_loss(features, labels)
 
     def extra_repr(self) -> str:
         return f"margin={self.margin:g}, balance={self.balance:g}"

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lsoftmax.autocast import no_autocast
 from lsoftmax.losses.unit import unit_rows
 from lsoftmax.metrics.arrays import check_features_with_labels
 from lsoftmax.metrics.roc import Roc
@@ -31,7 +32,8 @@ def all_pairs_roc(features: Tensor, labels: Tensor) -> Roc:
     height = max(1, BLOCK // max(1, len(unit)))
     for first in range(0, len(unit), height):
         rows = slice(first, first + height)
-        scores = unit[rows] @ unit[first:].T
+        with no_autocast(unit):
+            scores = unit[rows] @ unit[first:].T
         bins = ((scores + 1) * (BINS / 2)).long().clamp_(0, BINS - 1)
         kinds = 2 * bins + (labels[rows, None] == labels[None, first:])
         later = torch.ones_like(kinds, dtype=torch.bool).triu_(1)  # each pair once

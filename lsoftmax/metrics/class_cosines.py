@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lsoftmax.losses.unit import unit_rows
+
 CLASSES_AT_A_TIME = 8_192
 
 
@@ -29,13 +31,13 @@ class CosineSums:
     """
 
     def __init__(self, num_classes: int, feature_size: int, device: torch.device | str = "cpu") -> None:
-        self._sums = torch.zeros(num_classes, feature_size, device=device)
-        self._lengths = torch.zeros(num_classes, device=device)  # of u, squared: n_c, less features of length 0
-        self._counts = torch.zeros(num_classes, device=device)
+        self._sums = torch.zeros(num_classes, feature_size, dtype=torch.float32, device=device)
+        self._lengths = torch.zeros_like(self._sums[:, 0])  # of u, squared: n_c, less features of length 0
+        self._counts = torch.zeros_like(self._lengths)
 
     def update(self, features: Tensor, labels: Tensor) -> None:
         """(N, D) floating, (N,) int64 in 0..C-1. A feature of length 0 has cosine 0 with everything."""
-        unit = torch.nn.functional.normalize(features.float(), dim=1)
+        unit = unit_rows(features).float()
         self._sums.index_add_(0, labels, unit)
         self._lengths.index_add_(0, labels, unit.square().sum(dim=1))
         self._counts.index_add_(0, labels, torch.ones_like(labels, dtype=self._counts.dtype))

@@ -21,7 +21,8 @@ def confusion_matrix(predictions: Tensor, labels: Tensor, num_classes: int) -> T
     for name, classes in (("predictions", predictions), ("labels", labels)):
         if classes.numel() and (classes.min() < 0 or classes.max() >= num_classes):
             raise ValueError(f"{name} must lie in 0..{num_classes - 1}, got {classes.min()}..{classes.max()}")
-    return torch.bincount(labels * num_classes + predictions, minlength=num_classes**2).view(num_classes, num_classes)
+    cells = labels.long() * num_classes + predictions.long()  # uint8 would wrap
+    return torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 def per_class_error(confusion: Tensor) -> Tensor:

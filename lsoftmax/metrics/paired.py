@@ -49,7 +49,7 @@ def paired_difference(
     if matched and len(first) != len(second):
         raise ValueError(f"matched runs must be as many of either way, got {len(first)} and {len(second)}")
     if sizes is None:
-        sizes = torch.ones(first.shape[1])
+        sizes = torch.ones(first.shape[1], device=first.device)
     elif sizes.shape != first.shape[1:] or not (sizes > 0).all():
         raise ValueError(f"sizes must be ({first.shape[1]},) and > 0, got shape {tuple(sizes.shape)}")
     first, second, sizes = first.double(), second.double(), sizes.double()

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lsoftmax.autocast import no_autocast
+
 CHUNK = 32  # scores whose maximum decides whether they are looked at
 SORTED = 512  # numpy sorts so many floats in registers: a sixth of the time of 1,024, by score
 DENSE = 0.1  # from this share of distractors above a mate on, picking them is no longer the fastest
@@ -36,7 +38,8 @@ class Mates:
         genuine = []
         for group in groups:
             where = torch.tensor(group, device=probes.device)
-            among = probes[where] @ probes[where].T
+            with no_autocast(probes):
+                among = probes[where] @ probes[where].T
             above, right = torch.triu_indices(len(group), len(group), 1, device=probes.device)
             genuine.append(among[above, right])
             others = ~torch.eye(len(group), dtype=torch.bool, device=probes.device)

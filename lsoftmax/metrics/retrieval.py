@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lsoftmax.autocast import no_autocast
 from lsoftmax.losses.unit import unit_rows
 from lsoftmax.metrics.arrays import check_features_with_labels
 from lsoftmax.metrics.ranks import tie
@@ -65,7 +66,8 @@ def retrieve(features: Tensor, labels: Tensor) -> Retrieval:
 
 def _mates_by_rank(unit: Tensor, classes: Tensor, rows: slice, most: int) -> Tensor:
     """(B, most) bool: whether the image at each rank is of the query's class."""
-    scores = unit[rows] @ unit.T
+    with no_autocast(unit):
+        scores = unit[rows] @ unit.T
     same = classes[rows, None] == classes
     scores -= tie(scores.dtype) * same  # strangers first
     itself = torch.arange(len(unit), device=unit.device)[rows]

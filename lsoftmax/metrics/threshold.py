@@ -1,5 +1,6 @@
 """The threshold with the most right decisions, exactly; and what to do where several are equally good."""
 
+import math
 from statistics import median
 
 import torch
@@ -50,7 +51,8 @@ def _best_gaps(scores: Tensor, same: Tensor) -> list[Gap]:
         gaps.insert(0, (float(highest), float(highest + _step(scores, highest))))
     if int(gain[-1]) == most:  # accept all
         lowest = scores[-1]
-        gaps[-1] = (float(lowest - _step(scores, lowest)), float(lowest))
+        below = math.nextafter(float(lowest), -math.inf)  # the step may round to nothing
+        gaps[-1] = (min(float(lowest - _step(scores, lowest)), below), float(lowest))
     return gaps
 
 

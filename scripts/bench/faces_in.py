@@ -28,6 +28,8 @@ def faces_in(arguments: list[str]) -> None:
     _cli.refuse(rest, OWN)
     if "source" not in own:
         raise ConfigError("say source=")
+    if not Path(own["source"]).is_dir():
+        raise ConfigError(f"source={own['source']} must be a folder of identity folders")
     workers, rounds = _values.whole(own, "workers", _execution.cores()), _values.whole(own, "rounds", 3)
 
     import data.faces.pack  # noqa: F401  (before the clock starts)

@@ -35,12 +35,15 @@ def draw_errors(material: Material, look: Callable[[int, str], dict[str, Any]], 
 
 
 def _plot(axes: Axes, runs: list[Record], entry: int, label: str, look: dict[str, Any]) -> None:
-    curves = [[(point[0], point[entry]) for point in run["curve"] if point[entry] is not None] for run in runs]
+    ended = [run for run in runs if run["status"] == "finished"]  # a diverged one would cut the others short
+    curves = [[(point[0], point[entry]) for point in run["curve"] if point[entry] is not None] for run in ended]
     curves = [curve for curve in curves if curve]
     if not curves:
         axes.plot([], [], label=f"{label}: {'no number' if runs else 'not run'}", **look)
         return
-    # A diverged run ends early; runs evaluated at other steps share those that they have in common.
+    if len(ended) < len(runs):
+        label += f", {len(runs) - len(ended)} of {len(runs)} diverged"
+    # Runs evaluated at other steps share those that they have in common.
     errors = [dict(curve) for curve in curves]
     steps = sorted(set.intersection(*(set(error) for error in errors)))
     values = [[error[step] for error in errors] for step in steps]

@@ -1,5 +1,6 @@
 """The figures of a study: what became of its ways step by step, and error over a setting such as the weight decay."""
 
+import math
 from collections.abc import Iterator, Sequence
 from math import inf, nan
 from statistics import mean, median, stdev
@@ -76,6 +77,7 @@ def draw_traces(ways: dict[str, list[Record]], metric: str) -> Figure:
     figure, axes = style.panels(2, 2, style.PAGE, 4.6, sharex=True)
     (error, lam), (angle, norm) = axes
     for color, (way, runs) in zip(COLORS[: len(ways)], ways.items(), strict=True):
+        runs = [run for run in runs if run["status"] == "finished"] or runs  # a diverged one would cut the others short
         traces = [run["trace"] for run in runs]
         training = [[{"step": step, "error": train} for step, train, _ in run["curve"]] for run in runs]
         dots = "." if len(traces[0]) <= FEW else None
@@ -95,7 +97,8 @@ def draw_traces(ways: dict[str, list[Record]], metric: str) -> Figure:
     )
     lam.set_yscale("symlog", linthresh=1e-2)  # lambda may end at 0
     lam.set(ylabel="lambda", title="lambda", ylim=(0, None))
-    angle.set(ylabel="degrees", title="median target angle of the batch", ylim=(0, 95), xlabel="iteration")
+    highest = max(95, 1.02 * angle.dataLim.ymax if math.isfinite(angle.dataLim.ymax) else 0)
+    angle.set(ylabel="degrees", title="median target angle of the batch", ylim=(0, highest), xlabel="iteration")
     norm.set(yscale="log", ylabel="norm", title="mean norms: features, class weights (dashed)", xlabel="iteration")
     for panel in axes.flat:
         panel.grid(axis="y")

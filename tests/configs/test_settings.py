@@ -164,8 +164,19 @@ def test_trainer_options_are_not_what_was_asked(default: Settings) -> None:
 
 
 @pytest.mark.parametrize("typed", ["outputs/runs/a/", "./outputs/runs/a", str(ROOT / "outputs/runs/a")])
-def test_the_run_to_start_from_is_the_same_however_it_is_typed(typed: str) -> None:
+def test_the_run_to_start_from_is_the_same_however_it_is_typed(typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     assert identity(compose([f"init_from={typed}"])) == identity(compose(["init_from=outputs/runs/a"]))
+
+
+def test_the_run_to_start_from_is_another_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = compose(["init_from=run"])
+    asked = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        asked.append(identity(settings)["init_from"])
+    assert asked == [str(tmp_path / name / "run") for name in ("a", "b")]
 
 
 def test_what_was_asked_is_json(default: Settings) -> None:

@@ -144,7 +144,6 @@ def test_seconds_grow_and_epochs_are_those_of_the_steps_done(tools, tmp_path):
     assert [r["epoch"] for r in records] == [r["step"] / 5 for r in records]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's writer
 @pytest.mark.parametrize("size", [0, 500])
 def test_a_full_disk_is_an_error_that_the_user_can_mend(tools, tmp_path, size):
     with pytest.raises(UserError), RunLog(tmp_path, 0, 10, quiet=True) as log, tools.file_size_limit(size):

@@ -1,5 +1,7 @@
 """The same command gives the same bits, however often it is stopped."""
 
+import json
+
 import pytest
 import torch
 
@@ -131,3 +133,19 @@ def test_an_interval_may_change_between_stop_and_resume(tools, tmp_path, field):
 def test_how_a_run_is_watched_does_not_change_its_weights(tools, tmp_path, uninterrupted, field):
     trainer = tools.go(tools.trainer(tmp_path, **{field: 1 if field != "checkpoint_minutes" else 1e-9}))
     tools.check_same(trainer.backbone.state_dict(), uninterrupted["backbone"])
+
+
+def test_another_interval_writes_no_step_twice(tools, tmp_path):
+    stop(tools, tmp_path, 7, **{"log_every": 5, "eval_every": 10, "checkpoint_every": 5})
+    trainer = tools.trainer(tmp_path, **{"log_every": 5, "eval_every": 5, "checkpoint_every": 5})
+    trainer.resume()
+    tools.go(trainer)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps)) and all("loss" in line for line in trainer.progress.trace)
+
+
+def test_an_anchor_of_before_is_not_returned_to(tools, tmp_path):
+    stop(tools, tmp_path, 3, on_divergence="raise_lambda", checkpoint_every=4)
+    assert (tmp_path / "anchor.pt").exists()
+    stop(tools, tmp_path, 9, on_divergence="stop", checkpoint_every=4)
+    assert not (tmp_path / "anchor.pt").exists()

@@ -182,3 +182,13 @@ def test_a_failed_conversion_leaves_lambda_where_it_was(head, features, labels):
     with pytest.raises(RuntimeError, match="no such device"):
         head._apply(refuse)
     assert head.lam.item() == 0.3 and head(features, labels).isfinite().all()
+
+
+def test_lambda_can_be_set_after_a_first_look_in_inference_mode():
+    with torch.device("meta"):
+        head = LSoftmaxLinear(8, 5, m=4, lam=3.0)
+    head.load_state_dict(LSoftmaxLinear(8, 5, m=4).state_dict(), assign=True)
+    with torch.inference_mode():
+        head(torch.randn(6, 8), torch.randint(5, (6,)))
+    head.lam = 2.0
+    assert head.lam == 2.0

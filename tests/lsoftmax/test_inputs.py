@@ -209,3 +209,13 @@ def test_features_and_weight_of_different_dtypes_raise(function, m, dtype):
 def test_a_label_out_of_range_raises_on_the_cpu(function, m, label):
     labels = torch.tensor([0, 1, 2, 3, 0, label])
     assert_refused(function, ValueError, "labels", "0..3", str(label), m=m, labels=labels)
+
+
+def test_fake_tensors_have_no_values_to_check():
+    from torch._subclasses import FakeTensorMode
+
+    with FakeTensorMode():
+        features = torch.randn(6, 8, requires_grad=True)
+        weight, labels = torch.randn(5, 8), torch.randint(5, (6,))
+        lsoftmax_cross_entropy(features, weight, labels, m=4, lam=torch.tensor(1.0)).backward()
+        assert features.grad.shape == (6, 8)

@@ -110,3 +110,27 @@ def test_a_compiled_network_takes_them_and_learns_the_same(monkeypatch):
     assert calls == ["normalize_activate", "max_pool"]
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def frozen(bn):
+    bn.eval()
+
+
+def averaging(bn):
+    bn.momentum = None
+
+
+def without_memory(bn):
+    bn.running_mean = bn.running_var = bn.num_batches_tracked = None
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.parametrize("change", [frozen, averaging, without_memory])
+def test_another_batch_normalisation_is_left_to_the_stock_operator(change):
+    images = channels_last(4, 3, 8, 8) * 3 + 5
+    network = layers.cascade(3, 8, 3, 1, stride=1, activation="prelu").to(memory_format=torch.channels_last)
+    change(network[0].bn)
+    other = copy.deepcopy(network)
+    torch.testing.assert_close(torch.compile(other, backend="eager")(images), network(images))
+    for a, b in zip(other.buffers(), network.buffers(), strict=True):
+        torch.testing.assert_close(a, b)

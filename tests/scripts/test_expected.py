@@ -31,16 +31,24 @@ def test_runs_of_the_same_kind_count_by_their_images_and_the_median_decides(cell
         made_up(cell.settings, seconds=300.0, schedule=whole),
         made_up(cell.settings, seconds=9000.0, schedule=whole),
     ]
-    assert of_the_same_kind(cell, records) == pytest.approx(300)
+    assert of_the_same_kind(cell, records, "Abacus") == (pytest.approx(300), "Abacus")
+
+
+def test_runs_on_this_device_come_first(cell, made_up):
+    there, here = (
+        made_up(cell.settings, seconds=seconds, device=of) for seconds, of in ((1.0, "Card"), (9.0, "Abacus"))
+    )
+    assert of_the_same_kind(cell, [there, here], "Abacus") == (pytest.approx(9), "Abacus")
+    assert of_the_same_kind(cell, [there], "Abacus") == (pytest.approx(1), "Card")
 
 
 def test_a_run_that_stopped_before_its_last_step_tells_nothing(cell, made_up):
-    assert of_the_same_kind(cell, [made_up(cell.settings, seconds=10.0, status="diverged")]) is None
+    assert of_the_same_kind(cell, [made_up(cell.settings, seconds=10.0, status="diverged")], "Abacus") is None
 
 
 @pytest.mark.parametrize("other", [{"model": {"width": 7}}, {"dataset": {"name": "other"}}])
 def test_runs_of_another_network_or_other_data_are_not_of_the_same_kind(cell, made_up, other):
-    assert of_the_same_kind(cell, [made_up(cell.settings, **other)]) is None
+    assert of_the_same_kind(cell, [made_up(cell.settings, **other)], "Abacus") is None
 
 
 def test_the_fastest_other_network_decides_by_its_multiply_adds(cell, made_up):

@@ -96,6 +96,19 @@ def test_it_writes_four_files_and_says_how_close_it_is(script, finished, tmp_pat
     assert "largest difference" in said.out and "embeddings 0.0e+00, logits 0.0e+00" in said.out
 
 
+def test_what_an_export_has_not_written_stays(script, finished, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    said = script("export", f"run={finished}", f"out={tmp_path}")
+    assert said.code == 2 and "its README.md is not from an export" in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"] and (
+        tmp_path / "README.md"
+    ).read_text() == "mine"
+
+
+def test_an_export_may_be_done_again(script, finished, tmp_path):
+    assert [script("export", f"run={finished}", f"out={tmp_path}").code for _ in range(2)] == [0, 0]
+
+
 def test_the_weights_are_those_of_the_run(finished, exported):
     assert (exported / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
 

@@ -132,6 +132,14 @@ def test_figure_6_draws_the_mean_over_runs(filled):
     assert left["Softmax"] == [[100, 70], [200, 30]] and right["Softmax"] == [[100, 80], [200, 50]]
 
 
+def test_a_diverged_run_does_not_cut_the_others_short(filled):
+    material = filled("6")
+    runs = material.runs["Softmax", "CIFAR100"]
+    runs.append(runs[0] | {"status": "diverged", "curve": [[100, 60.0, 75.0]]})
+    left, _ = lines(material)
+    assert left["Softmax, 1 of 3 diverged"] == [[100, 80], [200, 40]]
+
+
 def test_figure_6_marks_where_the_rate_drops_unless_runs_differ(filled):
     material = filled("6")
     assert curves._milestones(material) == [2000, 2500]

@@ -24,6 +24,14 @@ def test_a_kept_record_reads_back_the_same(runs):
     assert path.parent == _records.folder("full") and _records.read_records("full") == {key: record}
 
 
+@pytest.mark.parametrize("name", ["0", "z"])
+def test_of_two_records_of_a_run_the_one_with_today_s_hash_counts(runs, name):
+    [(key, record)] = runs("Softmax", {}).items()
+    path = _records.keep(record, "full")
+    path.with_name(f"{name}.json").write_text(json.dumps(record | {"config_sha256": "of old", "test_error": 99.0}))
+    assert _records.read_records("full") == {key: record}
+
+
 def test_a_record_of_a_profile_lies_apart(runs):
     [record] = runs("Softmax", {}).values()
     _records.keep(record, "small")

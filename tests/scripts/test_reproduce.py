@@ -10,7 +10,7 @@ import reproduce
 from configs.run_directory import run_directory
 from configs.settings import ROOT, compose, identity
 from lsoftmax.engine.folder import identity_sha256
-from scripts import _records
+from scripts import _hparams, _records
 from scripts._plan import cells, read_table
 
 ONCE = ["table=2", "seeds=1"]
@@ -220,6 +220,8 @@ def test_without_records_the_table_is_all_not_run(script, trained, elsewhere):
         ([*ONCE, "columns=cifar"], "columns=cifar: no label is like it; there are MNIST"),
         (["figure=psi", "rows=x"], "rows=x: no label is like it; there are none"),
         ([*ONCE, "nonsense"], "key=value"),
+        ([*ONCE, "run_dir=/tmp/x"], "run_dir=: each run has a folder of its own"),
+        (["study=ways", "profile=full"], "profile=full: study=ways has a size of its own (small)"),
         ([*ONCE, "trainer.log_evry=5"], "trainer.log_every"),
         ([*ONCE, "seed=5"], "seed"),
         ([*ONCE, "schedule.steps=9"], "schedule.steps"),
@@ -271,7 +273,9 @@ def test_a_bare_environment_writes_tables_and_skips_figures_in_one_line(tmp_path
 
 def test_records_are_shown_in_tensorboard_once(filled, script, elsewhere):
     entries = sorted((elsewhere / "runs" / "hparams" / "full").iterdir())
-    assert [path.name for path in entries] == sorted(map(_records.stem, _records.read_records("full").values()))
+    stems = sorted(map(_records.stem, _records.read_records("full").values()))
+    assert len(entries) == len(stems)
+    assert all(path.name.startswith(stem) for path, stem in zip(entries, stems, strict=True))
     script("reproduce", *ONCE)
     assert all(len(list(entry.iterdir())) == 1 for entry in entries)
 
@@ -291,3 +295,10 @@ def test_real_runs_fill_a_table(script, elsewhere, monkeypatch):
     [record] = _records.read_records("full").values()
     assert record["config_sha256"] == identity_sha256(identity(compose([*tiny, "loss=softmax"])))
     assert f"| {record['test_error']:.2f} (1" in (elsewhere / "results" / "table2.md").read_text()
+
+
+def test_tensorboard_shows_a_run_that_was_made_again_anew(filled, elsewhere):
+    [key, record] = next(iter(_records.read_records("full").items()))
+    folder = _hparams.write({key: record | {"test_error": 77.25}}, "full")
+    [entry] = folder.glob(f"{_records.stem(record)}*")
+    assert "77.25" in entry.name and len(list(entry.iterdir())) == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from configs.settings import ROOT as REPOSITORY
+from lsoftmax.files import lock
 from scripts import _runs
 
 # What run_all starts in place of train.py. `told` counts the signals.
@@ -104,6 +105,15 @@ def test_a_failed_run_is_left_out_and_the_others_go_on(command):
 def test_a_run_that_the_system_kills_has_failed(command, signum):
     run, failed = command("a", f"dies_of={int(signum)}"), []
     assert list(_runs.run_all([run], NO_LIMIT, 1, failed)) == [] and failed == [run[1]]
+
+
+def test_a_run_that_another_process_holds_has_not_failed(command, capsys):
+    run, failed = command("a", "leaves=nothing"), []
+    run[1].mkdir()
+    with open(run[1] / ".lock", "w") as file:
+        assert lock(file, run[1] / ".lock")
+        assert list(_runs.run_all([run], NO_LIMIT, 1, failed)) == [] and failed == []
+    assert f"another process is at {run[1]}" in capsys.readouterr().out
 
 
 def test_a_run_that_was_told_to_stop_has_not_failed(command):

@@ -191,7 +191,8 @@ def test_a_trace_is_the_mean_of_the_runs_where_all_have_a_number():
 
     def run(*errors):
         lines = [{"step": 10 * k, "val_error": error} for k, error in enumerate(errors, start=1)]
-        return {"trace": lines, "curve": [[10 * k, error / 2, None] for k, error in enumerate(errors, start=1)]}
+        curve = [[10 * k, error / 2, None] for k, error in enumerate(errors, start=1)]
+        return {"status": "finished", "trace": lines, "curve": curve}
 
     alone, both = run(60.0, 30.0), [run(50.0, 40.0, 30.0), run(30.0, 20.0)]
     error = draw_traces({"softmax": [alone], "margin": both}, "val_error").axes[0]
@@ -284,3 +285,8 @@ def test_a_study_compares_with_one_of_its_rows(study):
 def test_who_chooses_has_validation_images_and_who_tests_has_none(study):
     for cell in figure_cells(study, read_profile(study["profile"]), 1):
         assert (cell.settings.dataset.validation > 0) == (study["metric"] == "val_error")
+
+
+def test_records_on_other_data_are_said(results):
+    assert "Left out" not in _studies.markdown(STUDY, results, "")
+    assert _studies.markdown(STUDY, results, "", 2).endswith(" Left out: 2 records of runs on other data.\n")

@@ -278,3 +278,10 @@ def test_weights_of_another_run_are_not_taken(study, elsewhere, run_of, cifar100
         (folder.parent / f"seed={number}" / "result.json").write_text(damaged)
     assert script("unseen", "study=any").code == 0
     assert not (elsewhere / "results" / "stability" / "unseen").exists()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "classes", "has"), [("mnist", 0, False), ("cifar10", None, True), ("cifar100", 20, True)]
+)
+def test_a_study_passes_over_runs_without_unseen_classes(dataset, classes, has):
+    assert unseen._has_others({"dataset": {"name": dataset, "classes": classes}}) == has

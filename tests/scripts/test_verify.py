@@ -215,6 +215,8 @@ def test_pairs_sorted_by_kind_are_dealt_and_it_says_so(script, stored, tmp_path)
         (["embeddings=a", "pairs=b", "mirror=sum"], "goes with run="),
         (["embeddings=a", "pairs=b", "device=cpu"], "nothing to configure"),
         (["embeddings=nowhere.npy", "pairs=nowhere.txt"], "nowhere.txt"),
+        (["embeddings=a", "pairs=b", "tune=c", "folds=5"], "folds= has no effect with tune="),
+        (["embeddings=a", "pairs=b", "out="], "out= names no folder"),
         (["embeddings=a", "pairs=b", "folds=1"], "folds must be an integer >= 2, got '1'"),
         (["embeddings=a", "pairs=b", "pca=x"], "pca must be an integer"),
         (["embeddings=a", "pairs=b", "center=yes"], "center must be true or false"),

@@ -277,3 +277,16 @@ def test_debug_overfit_learns_its_images_by_heart(command: Command, tmp_path: Pa
     path = tmp_path / "run"
     assert command("debug=overfit", f"loss={loss}", f"seed={seed}", "device=cpu", f"run_dir={path}").code == 0
     assert json.loads((path / "result.json").read_text())["train_error"] == 0
+
+
+def test_what_the_environment_says_of_the_data_does_not_matter_where_an_option_says_it(
+    command: Command, tmp_path: Path, tiny: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LSOFTMAX_DATA", "~nobody_of_this_name/data")
+    for _ in range(2):
+        assert command(*tiny, f"data_root={tmp_path}", f"run_dir={tmp_path / 'run'}").code == 0
+
+
+def test_a_graph_that_cannot_be_recorded_is_said(command: Command, tmp_path: Path, tiny: Options) -> None:
+    done = command(*tiny, "trainer.cuda_graph=true", "device=cpu", f"run_dir={tmp_path / 'run'}")
+    assert done.code == 0 and "warning: trainer.cuda_graph=true needs a GPU" in done.out

@@ -13,6 +13,7 @@ import pytest
 
 import lsoftmax.engine.weights
 from configs import ROOT
+from lsoftmax.errors import UserError
 
 Options = tuple[str, ...]
 Command = Callable[..., Any]
@@ -82,3 +83,23 @@ def test_a_signal_too_late_for_a_run_stops_the_sweep_after_it(
     assert result(tmp_path / "a")["status"] == "finished" and not (tmp_path / "b").exists()
     assert "test error" in done.out and "not started" in done.out
     assert done.err == f"stopped by {signal.Signals(signum).name}; this run had ended\n"
+
+
+def test_jobs_of_a_sweep_may_not_share_a_folder(
+    command: Command, tmp_path: Path, tiny: Options, result: Result
+) -> None:
+    done = command("-m", *tiny, "seed=0,1", f"run_dir={tmp_path / 'one'}", "trainer.overwrite=true")
+    assert done.code == 2 and "is one folder for several jobs of the sweep" in done.err
+    assert result(tmp_path / "one")["seed"] == 0
+
+
+def test_a_signal_counts_where_the_save_fails(
+    command: Command, tmp_path: Path, tiny: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        raise UserError("cannot write")
+
+    monkeypatch.setattr("lsoftmax.engine.trainer.Trainer._save", fail)
+    done = command("-m", *tiny, f"run_dir={tmp_path / 'a'},{tmp_path / 'b'}")
+    assert done.code == 143 and "not started" in done.out

@@ -256,3 +256,11 @@ def test_the_loss_is_float32_under_autocast(criterion, features, labels):
         loss = criterion(features, labels)
     loss.backward()
     assert loss.dtype == criterion.weight.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_softmax_is_l_softmax_without_a_margin_to_the_last_bit(dtype):
+    features, labels = torch.randn(64, 8).to(dtype), torch.randint(5, (64,))
+    softmax, lsoftmax = create("softmax", 8, 5).to(dtype), create("lsoftmax", 8, 5, m=1).to(dtype)
+    lsoftmax.load_state_dict(softmax.state_dict())
+    assert torch.equal(softmax(features, labels), lsoftmax(features, labels))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lsoftmax.metrics import all_pairs, all_pairs_roc
+from lsoftmax.metrics import all_pairs, all_pairs_roc, identify, retrieve
 from lsoftmax.metrics.roc import Roc, roc
 
 
@@ -68,3 +68,21 @@ def test_only_directions_count(people):
 def test_what_has_no_curve_is_an_error(features, labels, message):
     with pytest.raises(ValueError, match=message):
         all_pairs_roc(features, labels)
+
+
+def test_autocast_changes_none_of_the_metrics_of_features():
+    torch.manual_seed(0)
+    labels = torch.arange(120) % 12
+    features, strangers = torch.randn(12, 16)[labels] + torch.randn(120, 16) + 2, torch.randn(500, 16) + 2
+
+    def found():
+        return (
+            all_pairs_roc(features, labels).auc,
+            retrieve(features, labels).map_at_r,
+            retrieve(torch.ones(120, 16), labels).recall_at_1,
+            identify(features, labels, strangers).rank,
+        )
+
+    expected = found()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert found() == expected

@@ -75,3 +75,21 @@ def test_without_pairs_there_is_no_number(features):
 
 def test_half_precision_adds_up_in_float32(features, labels):
     assert of(features.bfloat16(), labels) == pytest.approx(of(features.bfloat16().float(), labels), abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
+@pytest.mark.parametrize("default", [torch.float32, torch.float64])
+def test_neither_length_nor_the_default_dtype_counts(scale, default):
+    features, labels = torch.randn(60, 8), torch.arange(60) % 6
+
+    def of(features):
+        sums = CosineSums(6, 8)
+        sums.update(features, labels)
+        return sums.compute()
+
+    expected = of(features)
+    torch.set_default_dtype(default)
+    try:
+        assert of(features * scale) == pytest.approx(expected, abs=1e-5)
+    finally:
+        torch.set_default_dtype(torch.float32)

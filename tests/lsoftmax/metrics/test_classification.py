@@ -85,3 +85,12 @@ def test_a_prediction_out_of_range_is_not_counted_for_another_class(prediction, 
 def test_shapes_that_differ_are_no_predictions():
     with pytest.raises(ValueError, match=r"predictions \(3,\) and labels \(1,\) must match"):
         confusion_matrix(torch.tensor([0, 1, 0]), torch.tensor([1]), 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_small_integers_do_not_wrap(dtype):
+    classes = torch.tensor([3, 99, 99])
+    confusion = confusion_matrix(classes, classes.to(dtype), 100)
+    assert confusion.nonzero().tolist() == [[3, 3], [99, 99]] and torch.equal(
+        confusion, confusion_matrix(classes.to(dtype), classes, 100)
+    )

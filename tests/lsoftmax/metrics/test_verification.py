@@ -259,3 +259,8 @@ def test_arrays_of_another_byte_order_are_turned_and_wider_ones_refused():
     assert as_tensor(np.array([1.5, 2], ">f4")).tolist() == [1.5, 2]
     with pytest.raises(ValueError, match="give float64"):
         as_tensor(np.ones(2, np.longdouble))
+
+
+def test_accept_all_accepts_the_lowest_score_too():
+    scores = [-1.0, -1 + 2**-53, 0.5]
+    assert best_threshold(scores, [1, 1, 1]) < -1
