@@ -101,12 +101,12 @@ def test_every_key_of_a_plateau_reaches_the_plan(key: str) -> None:
     [
         (["schedule.lr.kind=plateau"], "kind=plateau looks at held-out data: dataset.validation must be > 0"),
         (
-            [*PLATEAU, "schedule.lr.every=600"],
-            "schedule.lr.every must be < schedule.steps 600 for kind=plateau, got 600",
+            [*PLATEAU, "schedule.lr.every=1000000"],
+            "schedule.lr.every must be < schedule.steps [0-9]+ for kind=plateau, got 1000000",
         ),
         (
             ["schedule.lr.factor=1e200"],
-            "schedule.lr.factor must leave a learning rate below 1e30 at the end, got 1e+200",
+            "schedule.lr.factor must leave a learning rate below 1e30 at the end, got 1e.200",
         ),
         ([*PLATEAU, "schedule.lr.factor=1"], "schedule.lr.factor must be < 1 for schedule.lr.kind=plateau, got 1.0"),
         ([*PLATEAU, "schedule.lr.minimum=0.5"], "schedule.lr.minimum must be <= schedule.lr.base 0.1, got 0.5"),
