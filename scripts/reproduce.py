@@ -42,6 +42,7 @@ from scripts._plan import (
     figure_cells,
     names,
     narrowed,
+    note,
     read_figure,
     read_profile,
     read_study,
@@ -277,6 +278,8 @@ def _write_study(name: str, profile: str, study: dict[str, Any], wanted: Sequenc
     folder = _records.results_folder(profile)
     make_folder(folder)
     size = "full" if profile == _records.STUDIES else profile
+    if note(size):
+        study = {**study, "text": f"{note(size)}; what follows is said of the study's own size.\n\n{study['text']}"}
     write_text(folder / f"{name}.md", _studies.markdown(study, results, command("study", name, size), others))
     write_text(folder / f"{name}.csv", _studies.comma_separated(study, results))
     if _figures.can_draw():
