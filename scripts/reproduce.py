@@ -180,7 +180,7 @@ def _check_extra(wanted: Sequence[Cell], extra: list[str]) -> None:
     # Each kind of run: a loss without lambda, say, takes no notice of schedule.lam.
     kinds = {repr(cell.identity): cell for cell in wanted if cell.seed == wanted[0].seed} if extra else {}
     for cell in kinds.values():
-        if identity(compose([*cell.overrides, *extra])) != cell.identity:
+        if identity(compose([*_from_anywhere(cell), *extra])) != cell.identity:
             raise ConfigError(f"{' '.join(extra)}: these would make other runs than the table's")
 
 
@@ -198,14 +198,14 @@ def _in_turns(missing: Sequence[Cell]) -> Iterator[list[Cell]]:
 def _commands(missing: Sequence[Cell], extra: list[str]) -> list[tuple[list[str], Path]]:
     """What to type for each run, and where its result will lie."""
     folders = [run_directory(cell.settings, cell.overrides) for cell in missing]
+    both = zip(missing, folders, strict=True)
+    return [([*_from_anywhere(cell), *extra, f"run_dir={path}"], path) for cell, path in both]
 
-    def options(cell: Cell) -> list[str]:  # a path is read from the folder that one stands in
-        start = "init_from="
-        return [
-            f"{start}{ROOT / item.removeprefix(start)}" if item.startswith(start) else item for item in cell.overrides
-        ]
 
-    return [([*options(cell), *extra, f"run_dir={path}"], path) for cell, path in zip(missing, folders, strict=True)]
+def _from_anywhere(cell: Cell) -> list[str]:
+    """Its overrides; the path of the run to start from is read from the folder that one stands in."""
+    start = "init_from="
+    return [f"{start}{ROOT / item.removeprefix(start)}" if item.startswith(start) else item for item in cell.overrides]
 
 
 def _overview(

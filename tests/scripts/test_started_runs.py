@@ -8,7 +8,7 @@ import pytest
 import reproduce
 
 from configs.run_directory import default_directory
-from configs.settings import ROOT, compose, identity, identity_of
+from configs.settings import ROOT, identity, identity_of
 from lsoftmax.engine.folder import identity_sha256
 from scripts import _records
 from scripts._plan import figure_cells, read_profile, read_study
@@ -35,7 +35,8 @@ def test_a_row_starts_from_the_run_of_the_same_seed_and_column():
         else:
             assert (cell.start.row, cell.start.column, cell.start.seed) == ("softmax", "digits", cell.seed)
             folder = default_directory(cell.start.settings, cell.start.overrides)
-            assert cell.settings.init_from == folder.as_posix() == f"outputs/runs/mnist5k/loss=softmax/seed={cell.seed}"
+            assert folder.as_posix() == f"outputs/runs/mnist5k/loss=softmax/seed={cell.seed}"
+            assert cell.settings.init_from == str(ROOT / folder) and cell.identity["init_from"] == folder.as_posix()
 
 
 def test_of_a_study_over_a_setting_it_is_the_run_with_the_same_value():
@@ -48,9 +49,13 @@ def test_of_a_study_over_a_setting_it_is_the_run_with_the_same_value():
 
 def test_what_such_a_run_is_depends_on_no_machine(wanted):
     cell = wanted["margin"]
-    there = replace(cell.settings, init_from=str(ROOT / cell.settings.init_from))
-    assert identity(there) == identity(cell.settings) == identity(compose(cell.overrides))
-    assert identity(replace(there, init_from="/elsewhere/run"))["init_from"] == "/elsewhere/run"
+    assert cell.identity["init_from"] == default_directory(cell.start.settings, cell.start.overrides).as_posix()
+    assert identity(replace(cell.settings, init_from="/elsewhere/run"))["init_from"] == "/elsewhere/run"
+
+
+def test_options_are_checked_from_any_folder(wanted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    reproduce._check_extra([wanted["margin"]], ["trainer=fast"])
 
 
 def test_the_command_names_the_folder_from_wherever_one_stands(wanted):
