@@ -26,7 +26,7 @@ from lsoftmax.autocast import matmul_dtype, no_autocast
 from lsoftmax.blockwise import blockwise_cross_entropy
 from lsoftmax.checks import Gradient, MarginOn, Reduction, check_arguments, check_class_block, check_reduction
 from lsoftmax.margin import cast, compute_dtype
-from lsoftmax.reduction import of_rows, reduced, softplus
+from lsoftmax.reduction import cross_entropy, of_rows, reduced, softplus
 from lsoftmax.target import (
     add_to_features_gradient,
     add_to_weight_gradient,
@@ -107,8 +107,7 @@ def lsoftmax_cross_entropy(
     if class_block is not None and class_block < len(weight):
         return blockwise_cross_entropy(features, weight, labels, m, lam, gradient, margin_on, reduction, class_block)
     if m == 1:
-        logits = F.linear(features, weight)
-        return F.cross_entropy(logits.to(compute_dtype(logits.dtype)), labels, reduction=reduction)
+        return cross_entropy(F.linear(features, weight), labels, reduction)
     shares, total, gap, gain = _Gap.apply(  # type: ignore[no-untyped-call]
         features, weight, labels, m, lam, gradient, margin_on
     )

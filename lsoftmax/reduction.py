@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lsoftmax.margin import compute_dtype
+
 
 def softplus(gap: Tensor) -> Tensor:
     """log(1 + exp(gap)) to full precision at both ends: torch's own threshold of 20 is too low for float64."""
@@ -24,3 +26,8 @@ def of_rows(grad: Tensor, reduction: str, rows: int) -> Tensor:
     if reduction == "none":
         return grad.unsqueeze(1)
     return grad / max(1, rows) if reduction == "mean" else grad
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+    """`F.cross_entropy` in float32 or better: logits of half precision are rounded once, their loss is not."""
+    return F.cross_entropy(logits.to(compute_dtype(logits.dtype)), labels, reduction=reduction)

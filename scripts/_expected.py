@@ -1,12 +1,40 @@
-"""How long a run should take, as far as records tell."""
+"""What is missing, and how long a run should take, as far as records tell."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from scripts._plan import Cell
-from scripts._records import Record
+from scripts._records import STUDIES, Record, read_records
+
+
+def overview(
+    title: str, wanted: Sequence[Cell], missing: Sequence[Cell], records: dict[str, Record], device: str
+) -> str:
+    """What there is, what is missing and what it takes, as far as records tell."""
+    from lsoftmax.engine.device import choose_device, describe
+
+    lines, known = [f"{title}: {len(wanted)} cells, {len(missing)} runs missing"], 0.0
+    here = describe(choose_device(device))
+    every: list[Record] = []  # that was ever made, once it is asked for
+    columns = max((len(cell.column) for cell in missing), default=0)
+    rows = max((len(cell.row) for cell in missing), default=0)
+    for cell in missing:
+        same = of_the_same_kind(cell, records.values(), here)
+        if same is not None:
+            seconds: float | None = same[0]
+            like = "about {:.0f} min" + (f" on {same[1]}" if same[1] != here else "")
+        else:
+            every = every or list(read_records("full", "small", STUDIES).values())
+            seconds = by_other_networks(cell, every, here)
+            like = "some {:.0f} min, by other networks' speed"
+        known += seconds or 0.0
+        about = "time unknown" if seconds is None else like.format(seconds / 60)
+        lines.append(f"  {cell.column:{columns}}  {cell.row:{rows}}  {cell.recipe:5}  seed={cell.seed}  {about}")
+    if known:
+        lines.append(f"  about {known / 60:.0f} min in all, one after another")
+    return "\n".join(lines)
 
 
 def of_the_same_kind(cell: Cell, records: Iterable[Record], device: str) -> tuple[float, str] | None:

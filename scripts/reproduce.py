@@ -79,7 +79,7 @@ def reproduce(arguments: list[str]) -> None:
     records = _records.read_records(*_records.sources(profile))
     missing = _missing(plan, asked_for, records, profile)
     device = next((option.partition("=")[2] for option in extra if option.startswith("device=")), "auto")
-    print(_overview(plan["title"], asked_for, missing, records, device))
+    print(_expected.overview(plan["title"], asked_for, missing, records, device))
     if others := _tables.left_out(asked_for, records):
         print(f"  {others} runs have a record on other data, which does not count: delete it to have them made again")
     if dry_run:
@@ -206,39 +206,6 @@ def _from_anywhere(cell: Cell) -> list[str]:
     """Its overrides; the path of the run to start from is read from the folder that one stands in."""
     start = "init_from="
     return [f"{start}{ROOT / item.removeprefix(start)}" if item.startswith(start) else item for item in cell.overrides]
-
-
-def _overview(
-    title: str, wanted: Sequence[Cell], missing: Sequence[Cell], records: dict[str, _records.Record], device: str
-) -> str:
-    """What there is, what is missing and what it takes, as far as records tell."""
-    lines, known = [f"{title}: {len(wanted)} cells, {len(missing)} runs missing"], 0.0
-    others: tuple[list[_records.Record], str] | None = None
-    columns = max((len(cell.column) for cell in missing), default=0)
-    rows = max((len(cell.row) for cell in missing), default=0)
-    for cell in missing:
-        others = others or _records_and_device(device)
-        same = _expected.of_the_same_kind(cell, records.values(), others[1])
-        if same is not None:
-            seconds: float | None = same[0]
-            like = "about {:.0f} min" + (f" on {same[1]}" if same[1] != others[1] else "")
-        else:
-            seconds = _expected.by_other_networks(cell, *others)
-            like = "some {:.0f} min, by other networks' speed"
-        known += seconds or 0.0
-        about = "time unknown" if seconds is None else like.format(seconds / 60)
-        lines.append(f"  {cell.column:{columns}}  {cell.row:{rows}}  {cell.recipe:5}  seed={cell.seed}  {about}")
-    if known:
-        lines.append(f"  about {known / 60:.0f} min in all, one after another")
-    return "\n".join(lines)
-
-
-def _records_and_device(device: str) -> tuple[list[_records.Record], str]:
-    """All runs that were ever made, and what the machine here is called in them."""
-    from lsoftmax.engine.device import choose_device, describe
-
-    every = _records.read_records("full", "small", _records.STUDIES)
-    return list(every.values()), describe(choose_device(device))
 
 
 def _execution_here(extra: list[str], device: str) -> tuple[list[str], int]:

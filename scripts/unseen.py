@@ -94,7 +94,7 @@ def _pairs_of_strangers(labels: "Tensor") -> int:
 def images_for(settings: Settings) -> "ImageSet":
     """Images of classes that a network of these settings has not been trained on."""
     name, seen = settings.dataset.name, getattr(settings.dataset, "classes", None) or 0
-    if not _has_others({"dataset": {"name": name, "classes": seen}}):
+    if not _has_others(name, seen):
         raise ConfigError(f"dataset={name}: a network of all its classes, and no others are at hand")
     if name == "lfw_dev":
         from data.faces import lfw_dev
@@ -111,9 +111,8 @@ def images_for(settings: Settings) -> "ImageSet":
     return images
 
 
-def _has_others(record: dict[str, Any]) -> bool:
-    """Whether there are images of classes that such a network has not been trained on."""
-    name, seen = record["dataset"]["name"], record["dataset"].get("classes") or 0
+def _has_others(name: str, seen: int) -> bool:
+    """Whether there are images of classes that a network of so many of the data set has not been trained on."""
     return name in ("lfw_dev", "cifar10", "cifar10+") or (name == "cifar100" and 0 < seen < 100)
 
 
@@ -129,7 +128,8 @@ def _study(name: str, extra: Sequence[str]) -> int:
     for record in (record for runs in results.values() for record in runs):
         run, known = folders.get(record["config_sha256"]), "unseen" in record
         whole = "misses" in record.get("unseen", {})  # older ones are without
-        if not whole and run is not None and _features.is_run_of(run, record) and _has_others(record):
+        has_others = _has_others(record["dataset"]["name"], record["dataset"].get("classes") or 0)
+        if not whole and has_others and run is not None and _features.is_run_of(run, record):
             kept, known = _records.unseen(record), True
             make_folder(kept.parent)
             write_json(kept, {**{key: record[key] for key in _records.SAME_RUN}, **measure(run, extra)})

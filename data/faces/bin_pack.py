@@ -74,7 +74,11 @@ def _encoded(position: int, image: Any, copies: dict[int, bytes]) -> bytes:
     content = image.content if isinstance(image, PlainArray) else image
     if not isinstance(content, bytes | bytearray) or not content.startswith(STARTS):
         raise UnsafePickle(f"image {position} is neither JPEG nor PNG")
-    return content if isinstance(content, bytes) else copies.setdefault(id(content), bytes(content))
+    if isinstance(content, bytes):
+        return content
+    if id(content) not in copies:
+        copies[id(content)] = bytes(content)
+    return copies[id(content)]
 
 
 class _PackUnpickler(PlainUnpickler):

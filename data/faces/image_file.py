@@ -22,7 +22,7 @@ class ImageFile:
         return HEADER_BYTES + rows * self.row_bytes
 
     def create(self, *, anew: bool = False) -> None:
-        """Make it unless it is there, anew in any case; it takes disk space only as rows are written."""
+        """Make it unless it is there, or anew; it takes disk space only as rows are written."""
         if anew or not self.path.exists():
             beside = self.path.with_name(self.path.name + ".part")  # a kill leaves no file without its header
             with open(beside, "wb") as file:

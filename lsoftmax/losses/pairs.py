@@ -6,8 +6,8 @@ from torch import Tensor
 from lsoftmax.autocast import no_autocast
 from lsoftmax.checks import check_number
 from lsoftmax.losses.criterion import Criterion
-from lsoftmax.losses.softmax import cross_entropy
 from lsoftmax.margin import compute_dtype
+from lsoftmax.reduction import cross_entropy
 
 
 def distances(features: Tensor) -> Tensor:
