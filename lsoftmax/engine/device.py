@@ -32,7 +32,7 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
         if device.type not in TRAINABLE or (device.type == "cpu" and device.index):
             raise RuntimeError("no device to train on")
-        torch.empty(0, device=device)
+        torch.empty(1, device=device)  # of nothing a card would not be asked
     except (RuntimeError, AssertionError, ImportError) as error:
         remedy = "choose device=cpu" if name == "auto" else "choose device=cpu or device=auto"
         raise UserError(f"device={name} cannot be used here ({first_line(error)}); {remedy}") from error

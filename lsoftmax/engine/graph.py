@@ -109,7 +109,7 @@ class StepGraph:
             while isinstance(cause.__context__, RuntimeError):  # the end says no more than that something was wrong
                 cause = cause.__context__
             if is_memory_error(cause):
-                raise
+                raise cause from None
             raise UserError(
                 f"trainer.cuda_graph=true does not work here ({first_line(cause)}); use trainer.cuda_graph=false"
             ) from error

@@ -45,6 +45,7 @@ def items() -> dict[str, Callable[[float], Iterator[Row]]]:
 
 
 OWN = ["item", "seconds", "threads"]
+ON_CPU = ("verification", "identification")  # beside a GPU too
 
 
 def bench(arguments: list[str]) -> None:
@@ -73,6 +74,8 @@ def bench(arguments: list[str]) -> None:
     for name in names:
         set_determinism(False)  # whatever the item before has set
         about = origin(f"python -m scripts.bench item={name} threads={threads} seconds={seconds:g}")
+        if name in ON_CPU:
+            about["gpu"] = None
         rows: list[Row] = []
         print(f"\n{name}: {(known[name].__doc__ or '').strip()}")
         try:

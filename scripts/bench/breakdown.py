@@ -12,7 +12,7 @@ STEPS = 10
 KINDS = {  # an operator is of the first kind that has a word of its name; the compiler's are named after what they fuse
     "the compiler's kernels": ("compiledfxgraph", "triton"),
     "convolutions": ("conv", "implicit_gemm", "fprop", "dgrad", "wgrad"),
-    "matrix products": ("mm",),
+    "matrix products": ("mm", "nvjet"),  # cuBLAS on a Hopper
 }
 OTHER = "the rest"
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import models
-from scripts.bench.measure import DEVICE, interleaved, synchronize
+from scripts.bench.measure import DEVICE, QUEUED, interleaved, synchronize
 from scripts.bench.runs import BEFORE_RECORDED, trainer_of
 
 BATCH = 256
@@ -39,7 +39,7 @@ def floors(seconds: float) -> Iterator[dict[str, Any]]:
         first = time.perf_counter() - before
         for _ in range(BEFORE_RECORDED if recorded else 0):
             trainer._step()
-        step = interleaved({"step": trainer._step}, seconds, least=3)["step"]
+        step = interleaved({"step": trainer._step}, seconds, least=3, queued=QUEUED)["step"]
         yield {
             "network": f"{name}, recorded" if recorded else name,
             "step ms": round(1000 * step, 2),

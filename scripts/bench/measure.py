@@ -16,19 +16,25 @@ from lsoftmax.engine.record import git_commit
 
 Work = Callable[[], Any]
 REPLAYS = 10
+QUEUED = 50  # steps of a run between two logged ones
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def interleaved(works: Mapping[str, Work], seconds: float, least: int = 5) -> dict[str, float]:
-    """Median seconds of each, in turns, for about `seconds` in all; two turns before are not counted."""
+def interleaved(works: Mapping[str, Work], seconds: float, least: int = 5, queued: int = 1) -> dict[str, float]:
+    """Median seconds of a call of each, in turns, for about `seconds` in all; two turns before are not counted.
+
+    queued: on a GPU a turn is so many calls, which are waited for together: there the host works ahead.
+    """
     times: dict[str, list[float]] = {name: [] for name in works}
+    calls = queued if DEVICE.type == "cuda" else 1
     start, turn = time.perf_counter(), 0
     while turn < least + 2 or time.perf_counter() - start < seconds:
         for name, work in works.items():
             before = time.perf_counter()
-            work()
+            for _ in range(calls):
+                work()
             synchronize()
-            times[name].append(time.perf_counter() - before)
+            times[name].append((time.perf_counter() - before) / calls)
         turn += 1
         if turn == 2:
             start = time.perf_counter()
@@ -63,8 +69,8 @@ def same_threads() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
-def peak_bytes(work: Work, clear: Work) -> int:
-    """The most that `work` holds on DEVICE at a time beyond what there was before it, as its allocator tells.
+def peak_bytes(work: Work, clear: Work, device: torch.device = DEVICE) -> int:
+    """The most that `work` holds on the device at a time beyond what there was before it, as its allocator tells.
 
     clear: lets go of what an earlier call has left.
     """
@@ -72,7 +78,7 @@ def peak_bytes(work: Work, clear: Work) -> int:
 
     work()
     clear()
-    if DEVICE.type == "cuda":
+    if device.type == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         work()

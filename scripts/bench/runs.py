@@ -21,7 +21,7 @@ from lsoftmax.engine.graph import WARM_UP
 from lsoftmax.engine.log import RunLog
 from lsoftmax.engine.signals import StopRequest
 from lsoftmax.engine.trainer import Trainer
-from scripts.bench.measure import DEVICE, interleaved, synchronize
+from scripts.bench.measure import DEVICE, QUEUED, interleaved, synchronize
 
 BLOCK = 50  # steps: one logged step in each
 FEW = 10  # the same of a larger network
@@ -73,7 +73,7 @@ def trainer_settings(seconds: float) -> Iterator[dict[str, Any]]:
         set_determinism(trainers[name].options.deterministic)
         trainers[name]._step()
 
-    median = interleaved({name: partial(step, name) for name in trainers}, seconds, least=3)
+    median = interleaved({name: partial(step, name) for name in trainers}, seconds, least=3, queued=QUEUED)
     for name, value in median.items():
         yield {
             "setting": name,

@@ -17,7 +17,7 @@ from assemble import load_data
 from configs.settings import ROOT, compose
 from data import Splits
 from lsoftmax.engine.signals import StopRequest
-from scripts.bench.measure import DEVICE, interleaved, same_threads
+from scripts.bench.measure import DEVICE, QUEUED, interleaved, same_threads
 from scripts.bench.runs import RUN, trainer_of
 
 BATCH, EVALUATED = 256, 500  # images, the second configs/trainer/default.yaml's
@@ -27,7 +27,8 @@ def head_in_step(seconds: float) -> Iterator[dict[str, Any]]:
     """A whole CIFAR10 step of the fastest trainer, softmax against L-Softmax as the data set's default has it."""
     run = ["dataset=cifar10", "data_download=false", f"schedule.batch_size={BATCH}", "trainer=fast"]
     losses = {"softmax": ["loss=softmax"], "lsoftmax": ["loss.m=4"]}
-    median = interleaved({name: trainer_of([*run, *loss])._step for name, loss in losses.items()}, seconds)
+    steps = {name: trainer_of([*run, *loss])._step for name, loss in losses.items()}
+    median = interleaved(steps, seconds, queued=QUEUED)
     yield {
         "step": f"cifar10, batch {BATCH}, trainer=fast",
         "softmax s": round(median["softmax"], 4),
@@ -48,7 +49,7 @@ def data_path(seconds: float) -> Iterator[dict[str, Any]]:
         "DataLoader": lambda: next(usual),
         "training step": trainer._step,
     }
-    median = interleaved(works, seconds)
+    median = interleaved(works, seconds, queued=QUEUED)
     yield {
         "ours images/s": round(BATCH / median["ours"]),
         "DataLoader images/s": round(BATCH / median["DataLoader"]),

@@ -7,7 +7,7 @@ import torch
 
 from lsoftmax.engine.guard import gradient_norm
 from lsoftmax.engine.trainer import Trainer
-from scripts.bench.measure import interleaved
+from scripts.bench.measure import QUEUED, interleaved
 from scripts.bench.runs import FAST, trainer_of
 
 LOG_EVERY = 50  # steps, configs/trainer/default.yaml
@@ -23,7 +23,7 @@ def watch(seconds: float) -> Iterator[dict[str, Any]]:
     """Controller, guard and instruments, each in % of a compiled step of 128 images."""
     for name, overrides in NETWORKS.items():
         trainer = trainer_of([*overrides, *FAST, *ADAPTIVE, "trainer.log_every=1000000"])
-        median = interleaved(_parts(trainer), seconds)
+        median = interleaved(_parts(trainer), seconds, queued=QUEUED)
         step = median.pop("step")
         each = {"controller": 1, "guard and gradient norm": 1, "instruments": LOG_EVERY}
         share = {part: 100 * value / each[part] / step for part, value in median.items()}

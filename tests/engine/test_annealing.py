@@ -132,7 +132,9 @@ def test_a_logged_step_fetches_all_its_numbers_at_once(tools, tmp_path, monkeypa
 @pytest.mark.parametrize("margin_on", ["all", "winners"])
 @pytest.mark.parametrize("deterministic", [True, False])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_steps_between_logged_ones_never_wait_for_the_gpu(tools, tmp_path, precision, deterministic, margin_on):
+def test_steps_between_logged_ones_never_wait_for_the_gpu(
+    tools, tmp_path, precision, deterministic, margin_on, never_waits
+):
     set_determinism(deterministic)
     never = {"log_every": 100, "eval_every": 100, "checkpoint_every": 100}
     trainer = adaptive(tools, tmp_path, device="cuda", precision=precision, **never)
@@ -140,12 +142,9 @@ def test_steps_between_logged_ones_never_wait_for_the_gpu(tools, tmp_path, preci
     batches = [trainer.loader.batch(step) for step in range(8)]
     trainer.loader.batch = batches.__getitem__
     trainer._step()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with never_waits():
         for _ in range(5):
             trainer._step()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lsoftmax import AdaptiveLambda
-from lsoftmax.engine.device import set_determinism
+from lsoftmax.engine.device import memory_errors, set_determinism
 from lsoftmax.engine.graph import WARM_UP
 from lsoftmax.errors import UserError
 from lsoftmax.losses.lsoftmax import LSoftmax
@@ -209,19 +209,16 @@ def test_a_run_that_breaks_is_stopped_at_the_step_that_broke_it(tools, tmp_path,
 
 
 @needs_gpu
-def test_steps_between_logged_ones_never_wait_for_the_gpu(tools, tmp_path, lam):
+def test_steps_between_logged_ones_never_wait_for_the_gpu(tools, tmp_path, lam, never_waits):
     never = {"log_every": 100, "eval_every": 100, "checkpoint_every": 100, "steps": 100}
     trainer = run(tools, tmp_path, lam, "cuda", **never)
     batches = [trainer.loader.batch(step) for step in range(20)]
     trainer.loader.batch = batches.__getitem__
     for _ in range(7):
         trainer._step()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with never_waits():
         for _ in range(7):
             trainer._step()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 class Waits(LSoftmax):
@@ -234,6 +231,21 @@ def test_a_loss_that_waits_for_the_device_is_an_error_of_one_line(tools, tmp_pat
     with pytest.raises(UserError, match=r"not permitted.*trainer\.cuda_graph=false") as caught:
         tools.go(run(tools, tmp_path, lam, device, loss=Waits))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["emulated"], indirect=True)
+def test_too_little_memory_for_a_recording_is_told_though_its_end_fails_too(tools, tmp_path, lam, device, monkeypatch):
+    @contextmanager
+    def recording(*arguments, **options):
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+        yield
+
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    with pytest.raises(UserError, match="^not enough memory"), memory_errors():
+        tools.go(run(tools, tmp_path, lam, device))
 
 
 def test_without_a_gpu_nothing_is_recorded(tools, tmp_path):

@@ -57,17 +57,14 @@ def test_a_logged_step_fetches_all_its_numbers_at_once(tools, tmp_path, monkeypa
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("loss", ["lsoftmax", "softmax"])
-def test_steps_between_logged_ones_never_wait_for_the_gpu(tools, tmp_path, loss):
+def test_steps_between_logged_ones_never_wait_for_the_gpu(tools, tmp_path, loss, never_waits):
     trainer = tools.trainer(tmp_path, device="cuda", loss=loss, log_every=100, eval_every=100, checkpoint_every=100)
     batches = [trainer.loader.batch(step) for step in range(8)]
     trainer.loader.batch = batches.__getitem__
     trainer._step()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with never_waits():
         for _ in range(5):
             trainer._step()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_the_logged_loss_is_that_of_the_step(tools, tmp_path):

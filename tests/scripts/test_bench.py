@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from configs.errors import ConfigError
-from scripts.bench import breakdown, curves
+from scripts.bench import breakdown, curves, measure
 
 
 def test_distance_is_the_largest_relative_difference_of_the_smoothed_curves():
@@ -24,6 +24,7 @@ def test_distance_is_the_largest_relative_difference_of_the_smoothed_curves():
         ("## Call CompiledFxGraph fqmgjqu2fu6t", "the compiler's kernels"),
         ("triton_poi_fused_convolution_3", "the compiler's kernels"),
         ("aten::addmm", "matrix products"),
+        ("nvjet_hsh_128x256_64x4_2x1_v_bz_coopA_NTT", "matrix products"),
         ("Optimizer.step#SGD.step", "the rest"),
     ],
 )
@@ -41,6 +42,13 @@ def test_the_fast_trainer_learns_real_images_as_the_default_one_does():
     assert curves.distance(fast, fp32) <= curves.distance(noise, fp32)
 
 
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """Whatever this machine has: records of a GPU have names of their own."""
+    monkeypatch.setattr(measure, "DEVICE", torch.device("cpu"))
+
+
+@pytest.mark.usefixtures("no_gpu")
 def test_an_item_that_cannot_be_measured_does_not_keep_the_others_from_it(monkeypatch, tmp_path):
     from lsoftmax.errors import UserError
     from scripts.bench import __main__ as bench
@@ -58,6 +66,7 @@ def test_an_item_that_cannot_be_measured_does_not_keep_the_others_from_it(monkey
     assert json.loads((folder / "b.json").read_text())["rows"] == [{"ms": 2}]
 
 
+@pytest.mark.usefixtures("no_gpu")
 def test_a_table_an_item_and_a_record_for_each_number_of_threads(monkeypatch, tmp_path, capsys):
     from scripts.bench import __main__ as bench
 
@@ -80,3 +89,21 @@ def test_a_table_an_item_and_a_record_for_each_number_of_threads(monkeypatch, tm
         "  other",
         "  1",
     ]
+
+
+def test_on_a_gpu_many_steps_are_waited_for_together(monkeypatch):
+    calls, waits = [], []
+    monkeypatch.setattr(measure, "DEVICE", torch.device("cuda"))
+    monkeypatch.setattr(measure, "synchronize", lambda: waits.append(len(calls)))
+    clock = iter(range(1000))
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
+    median = measure.interleaved({"step": lambda: calls.append(1)}, seconds=1, least=3, queued=50)
+    assert waits[:2] == [50, 100] and len(calls) == 50 * len(waits)
+    assert median == {"step": 1 / 50}
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_on_a_cpu_each_call_is_timed():
+    calls = []
+    measure.interleaved({"step": lambda: calls.append(1)}, seconds=1e-9, least=3, queued=50)
+    assert len(calls) == 5

@@ -38,10 +38,10 @@ def cifar100(monkeypatch) -> ImageSet:
 
 def test_a_run_is_measured_on_all_of_cifar100(run_of, cifar100, script):
     run = run_of((3, 32, 32), torch.full((3, 1, 1), 120.0), *CIFAR10)
-    network = open_network(run)
+    network = open_network(run, ["device=cpu"])
     with torch.no_grad():
         expected = retrieve(network.backbone(network.prepare(cifar100.images)), cifar100.labels)
-    found = unseen.measure(run)
+    found = unseen.measure(run, ["device=cpu"])
     assert found["recall_at_1"] == pytest.approx(100 * expected.recall_at_1) and found["classes"] == 10
     assert found["map_at_r"] == pytest.approx(100 * expected.map_at_r) and found["images"] == 60
     assert found["queries"] == [6] * 10
@@ -58,12 +58,12 @@ def test_a_run_is_measured_on_all_of_cifar100(run_of, cifar100, script):
 
 def test_of_all_pairs_it_tells_how_many_a_threshold_tells_apart(run_of, cifar100):
     run = run_of((3, 32, 32), torch.full((3, 1, 1), 120.0), *CIFAR10)
-    network = open_network(run)
+    network = open_network(run, ["device=cpu"])
     with torch.no_grad():
         unit = torch.nn.functional.normalize(network.backbone(network.prepare(cifar100.images)).double(), dim=1)
     left, right = torch.triu_indices(60, 60, 1)
     scores, same = (unit[left] * unit[right]).sum(1), cifar100.labels[left] == cifar100.labels[right]
-    expected, found = roc(scores, same), unseen.measure(run)
+    expected, found = roc(scores, same), unseen.measure(run, ["device=cpu"])
     assert found["eer"] == pytest.approx(100 * expected.eer, abs=1.5)  # of 150 pairs of one class, cosines near 1
     highest = tar_at_far(expected, int((~same).sum()), [1e-3])[1e-3]
     assert found["tar"] == pytest.approx(100 * highest.tar, abs=3)
