@@ -44,7 +44,7 @@ def run(settings: Settings, path: Path) -> Outcome:
             say(f"{Interrupted(stop.signum)}; this run had ended", "stderr")
             code = 128 + stop.signum
         status = "collapsed" if result.get("collapsed") else result["status"]
-        return Outcome(code, status, result["test_error"], result["seconds"], path)
+        return Outcome(code, status, result["test_error"], result["seconds"], path, result.get("val_error"))
     except UserError as error:
         say(f"error: {error}", "stderr")
         code = 2 if stop.signum is None else 128 + stop.signum  # a signal is meant for the whole sweep

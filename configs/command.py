@@ -33,6 +33,7 @@ class Outcome:
     test_error: float | None = None  # percent
     seconds: float | None = None
     folder: Path | None = None
+    val_error: float | None = None  # percent, where images were set apart
 
 
 Job = Callable[[Settings, Path], Outcome]
@@ -159,12 +160,14 @@ def _fail(error: ConfigError) -> Outcome:
 
 def _table(jobs: list[list[str]], outcomes: list[Outcome]) -> str:
     """The summary of a sweep."""
-    rows = [("job", "status", "test error", "seconds", "run folder")]
+    validated = any(outcome.val_error is not None for outcome in outcomes)
+    rows = [["job", "status", *(["val error"] if validated else []), "test error", "seconds", "run folder"]]
     for overrides, outcome in zip(jobs, outcomes, strict=True):
-        error = "" if outcome.test_error is None else f"{outcome.test_error:.2f} %"
+        errors = [*([outcome.val_error] if validated else []), outcome.test_error]
+        shown = ["" if error is None else f"{error:.2f} %" for error in errors]
         seconds = "" if outcome.seconds is None else f"{outcome.seconds:.0f}"
         label = " ".join(overrides) or "(defaults)"
-        rows.append((label, outcome.status, error, seconds, str(outcome.folder or "")))
+        rows.append([label, outcome.status, *shown, seconds, str(outcome.folder or "")])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(["", *lines])

@@ -155,6 +155,7 @@ def duration(seconds: float) -> str:
 SHOWN = {
     "loss": "loss {:.4f}",
     "train_error": "train {:.1f} %",
+    "val_error": "val error {:.2f} %",
     "test_error": "test error {:.2f} %",
     "lam": "lambda {:.3g}",
     "lr": "lr {:g}",

@@ -143,6 +143,19 @@ def test_a_sweep_prints_a_table(command: Command) -> None:
     ]
 
 
+def test_the_table_has_the_errors_to_choose_by_where_images_were_set_apart(command: Command) -> None:
+    def job(settings: Settings, path: Path) -> Outcome:
+        if settings.seed:
+            return Outcome(128, "failed")
+        return Outcome(0, "finished", 1.25, 2.0, Path("run"), 1.5)
+
+    said = command("-m", "seed=0,1", job=job)
+    header = next(line for line in said.out.splitlines() if line.startswith("job "))
+    assert header.split("  ")[0] == "job" and header.index("val error") < header.index("test error")
+    assert said.table[0] == ["seed=0", "finished", "1.50 %", "1.25 %", "2", "run"]
+    assert said.table[1] == ["seed=1", "failed"]
+
+
 def test_a_sweep_of_one_job_prints_its_table_too(command: Command) -> None:
     assert [row[:2] for row in command("-m").table] == [["(defaults)", "finished"]]
 

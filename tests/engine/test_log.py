@@ -217,11 +217,10 @@ def test_the_eta_is_reckoned_from_the_steps_of_this_process(tmp_path, capsys, mo
 
 
 def test_a_line_names_the_numbers_that_a_person_follows(tmp_path, capsys):
-    write(tmp_path, record(1, test_error=12.345, target_angle=70.2), quiet=False)
+    write(tmp_path, record(1, val_error=13.5, test_error=12.345, target_angle=70.2), quiet=False)
     printed = capsys.readouterr().out
-    assert all(
-        part in printed for part in ("1/10", "loss 1.0000", "lambda 5", "lr 0.1", "test error 12.35 %", "angle 70")
-    )
+    words = ("1/10", "loss 1.0000", "lambda 5", "lr 0.1", "val error 13.50 %  test error 12.35 %", "angle 70")
+    assert all(part in printed for part in words)
 
 
 def test_the_last_line_has_no_eta(tmp_path, capsys):

@@ -107,6 +107,12 @@ def test_the_summary_of_a_default_run_offers_the_comparison() -> None:
     assert "train.py dataset=mnist5k loss=softmax" in train.summary(settings, ended, Path("run"))
 
 
+def test_the_summary_says_the_error_to_choose_by_first() -> None:
+    ended = {"status": "finished", "val_error": 1.5, "test_error": 1.0, "train_error": 0.0, "seconds": 9.0}
+    said = train.summary(compose(["dataset.validation=100"]), ended, Path("run")).split("\n")
+    assert said[1].startswith("val error    1.50 %") and said[2].startswith("test error   1.00 %")
+
+
 @pytest.mark.parametrize("collapsed", [True, False])
 def test_the_summary_says_whether_a_run_collapsed(collapsed: bool) -> None:
     ended = {"status": "finished", "test_error": 90.0, "train_error": 90.0, "seconds": 9.0, "collapsed": collapsed}
