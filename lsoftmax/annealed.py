@@ -56,7 +56,7 @@ class AnnealedMargin(nn.Module):
         if isinstance(value, Tensor):
             self._held().copy_(value.detach().reshape(1))  # else the buffer would join the graph of what it is set from
         else:
-            self._held().fill_(value)
+            self._held().zero_().add_(value)  # fill_ would be compiled anew for each value
         self._remember_without_memory(value)
 
     def _held(self) -> Tensor:

@@ -23,6 +23,14 @@ from lsoftmax.target import (
     target_of_margin,
 )
 
+LOGITS_AT_A_TIME = 2**24  # where rows are looked at apart: of an ordinary number of classes these are all of a batch
+
+
+def few_rows(features: Tensor, labels: Tensor, num_classes: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batch, in pieces of so few rows that the logits of one take little room."""
+    rows = max(1, LOGITS_AT_A_TIME // num_classes)
+    return zip(torch.split(features, rows), torch.split(labels, rows), strict=True)
+
 
 def blockwise_cross_entropy(
     features: Tensor,

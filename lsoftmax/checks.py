@@ -50,7 +50,8 @@ def check_tensors(
             raise TypeError(f"bias must have the weight's dtype {weight.dtype}, got {bias.dtype}")
     mixes = autocast.is_on(features) and torch.float64 not in (features.dtype, weight.dtype)
     if same_dtype and features.dtype != weight.dtype and not mixes:
-        raise TypeError(f"features and weight must share a dtype, got {features.dtype} and {weight.dtype}")
+        remedy = "; cast one, or call it where autocast is on"
+        raise TypeError(f"features and weight must share a dtype, got {features.dtype} and {weight.dtype}{remedy}")
     check_labels(labels, weight.shape[0])
 
 
@@ -89,7 +90,8 @@ def check_lam(lam: float | Tensor) -> None:
         if _can_be_read(lam) and not (value := lam.item()) >= 0:
             raise ValueError(f"lam must be >= 0 (inf means no margin), got {value!r}")
     elif isinstance(lam, bool) or not isinstance(lam, int | float) or not lam >= 0:  # the last also for nan
-        raise ValueError(f"lam must be a number >= 0 (inf means no margin), got {lam!r}")
+        accepted = "a Python float or int >= 0 (inf means no margin) or a 0-dim tensor"
+        raise ValueError(f"lam must be {accepted}, got {lam!r}")
 
 
 def check_ways(gradient: str, margin_on: str) -> None:
@@ -130,7 +132,8 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
         return
     low, high = (int(value) for value in labels.aminmax())
     if low < 0 or high >= num_classes:
-        raise ValueError(f"labels must lie in 0..{num_classes - 1}, got {low if low < 0 else high}")
+        said = f"{low}; rows without a label are to be left out" if low < 0 else f"{high}"
+        raise ValueError(f"labels must lie in 0..{num_classes - 1}, got {said}")
 
 
 def _can_be_read(tensor: Tensor) -> bool:
@@ -145,4 +148,5 @@ def _can_be_read(tensor: Tensor) -> bool:
 def check_m(m: int) -> None:
     """ValueError unless m is a Python int >= 1 (2.0 and True are not)."""
     if type(m) is not int or m < 1:
-        raise ValueError(f"m must be an integer >= 1, got {m!r}; the paper uses 2, 3 and 4")
+        remedy = "the paper uses 2, 3 and 4" if type(m) is int else "give a Python int"
+        raise ValueError(f"m must be an integer >= 1, got {m!r}; {remedy}")

@@ -120,6 +120,8 @@ class AdaptiveLambda:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on from there, on the device where it is now: to the same bits. KeyError, ValueError if it is none."""
         value, updates = state["log_lambda"], state["updates"]
+        if not (isinstance(value, Tensor) and isinstance(updates, Tensor)):
+            raise ValueError(f"log_lambda and updates must be tensors, got {value!r} and {updates!r}")
         if value.ndim != 0 or not math.isfinite(value.item()):
             raise ValueError(f"log_lambda must be one finite number, got {value!r}")
         self._log, self._updates = value.to(self._log), updates.to(self._updates)

@@ -37,7 +37,7 @@ class LSoftmaxLinear(AnnealedMargin):
         lam: float = 0.0,
         gradient: Gradient = "exact",
         margin_on: MarginOn = "all",
-        device: torch.device | str | None = None,
+        device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from lsoftmax.autocast import no_autocast
+from lsoftmax.blockwise import few_rows
 from lsoftmax.checks import check_m, check_tensors
 from lsoftmax.margin import compute_dtype, psi_value
 from lsoftmax.target import target_cosine
@@ -32,13 +33,19 @@ def required_lambda(features: Tensor, weight: Tensor, labels: Tensor, *, m: int)
     """
     check_m(m)
     check_tensors(features, weight, labels, same_dtype=False)
-    index = labels.unsqueeze(1)
     with no_autocast(features):
         dtype = compute_dtype(features.dtype, weight.dtype)
-        logits = features.to(dtype) @ weight.to(dtype).T
-        target = logits.gather(1, index)
-        lead = target.sub_(logits.scatter_(1, index, -torch.inf).amax(dim=1, keepdim=True))  # z - r
+        weights = weight.to(dtype).T
+        parts = few_rows(features.to(dtype), labels, len(weight))
+        lead = torch.cat([_lead(x @ weights, y) for x, y in parts])
         cosine, norm_x, norm_w = target_cosine(features, weight, labels)
         fall = cosine.sub(psi_value(cosine, m)).mul_(norm_x).mul_(norm_w)  # z - |w||x| psi
         least = torch.where(lead > 0, (fall - lead) / lead, torch.inf)
         return least.masked_fill_(fall <= lead, 0.0).squeeze(1)
+
+
+def _lead(logits: Tensor, labels: Tensor) -> Tensor:
+    """(N, 1): by how much the target logit beats its strongest rival, z - r. The logits are used up."""
+    index = labels.unsqueeze(1)
+    target = logits.gather(1, index)
+    return target.sub_(logits.scatter_(1, index, -torch.inf).amax(dim=1, keepdim=True))

@@ -31,7 +31,8 @@ class LambdaSchedule:
         if step < self.delay or math.isinf(self.base):  # inf times a power that underflows would be nan
             return self.base
         progress = 1 + self.gamma * (step + 1 - self.delay)
-        return max(self.minimum, self.base * math.pow(progress, -self.power))
+        fallen: float = progress**-self.power  # math.pow would be compiled anew for each step
+        return max(self.minimum, self.base * fallen)
 
 
 @dataclass(frozen=True)

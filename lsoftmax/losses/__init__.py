@@ -43,7 +43,15 @@ def create(name: str, in_features: int, num_classes: int, **options: Any) -> Cri
 
 __all__ = [
     "LOSSES",
+    "ASoftmax",
+    "ArcFace",
+    "Contrastive",
+    "CosFace",
     "Criterion",
+    "Hinge",
+    "LSoftmax",
+    "Softmax",
+    "Triplet",
     "arcface_cross_entropy",
     "arcface_logits",
     "asoftmax_cross_entropy",

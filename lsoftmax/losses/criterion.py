@@ -7,10 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lsoftmax.autocast import no_autocast
+from lsoftmax.blockwise import few_rows
 from lsoftmax.losses.targets import strongest_rival, target_of
 from lsoftmax.target import target_cosine
-
-LOGITS_AT_A_TIME = 2**24  # in the instruments: more classes are looked at in fewer rows, as the loss walks over blocks
 
 
 class Criterion(nn.Module):
@@ -49,8 +48,7 @@ class Criterion(nn.Module):
         and wins_with_margin (shares of the batch), feature_norm and weight_norm (mean, min, max).
         """
         features = features.to(self.weight.dtype)
-        rows = max(1, LOGITS_AT_A_TIME // len(self.weight))
-        parts = zip(torch.split(features, rows), torch.split(labels, rows), strict=True)
+        parts = few_rows(features, labels, len(self.weight))
         with no_autocast(features):
             wrong, wins, wins_with_margin = (torch.cat(of) for of in zip(*starmap(self._decisions, parts), strict=True))
             cosine, feature_norm, _ = (column.squeeze(1) for column in target_cosine(features, self.weight, labels))

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from lsoftmax import LSoftmaxLinear, lsoftmax_cross_entropy, lsoftmax_logits
+from lsoftmax import LambdaSchedule, LSoftmaxLinear, lsoftmax_cross_entropy, lsoftmax_logits
 
 # torch's own: dynamo makes an instance of every autograd.Function that it traces, inductor imports torch.jit's past.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
@@ -94,6 +94,24 @@ def test_a_lambda_set_within_the_compiled_step_counts_and_stays(batch, lams):
         traced = compiled(step)(lam)
         assert float(head.lam) == float(lam)
         torch.testing.assert_close(traced, step(lam), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("source", ["numbers", "a schedule"])
+def test_a_lambda_set_within_the_compiled_step_is_compiled_twice_at_most(batch, source):
+    """Once as it came first, once as a number that may change."""
+    features, _, labels = batch(dtype=torch.float32)
+    head, schedule = LSoftmaxLinear(5, 4), LambdaSchedule(base=1000.0, gamma=0.01, power=45.0)
+    counter = torch._dynamo.testing.CompileCounterWithBackend("eager")
+
+    def step(number):
+        head.lam = schedule(number) if source == "a schedule" else 1000.0 / (number + 1)
+        return head(features, labels).square().mean()
+
+    traced = torch.compile(step, backend=counter, fullgraph=True)
+    for number in range(20):
+        torch.testing.assert_close(traced(number), step(number), rtol=1e-6, atol=1e-6)
+    assert counter.frame_count <= 3
+    torch.compiler.reset()
 
 
 def test_a_lambda_tensor_set_within_the_compiled_step_does_not_recompile(batch):

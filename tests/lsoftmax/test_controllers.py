@@ -195,6 +195,12 @@ def test_a_damaged_state_is_refused(value):
         AdaptiveLambda().load_state_dict({"log_lambda": value, "updates": torch.tensor(0)})
 
 
+@pytest.mark.parametrize("state", [{"log_lambda": 1.0, "updates": 3}, {"log_lambda": torch.ones(()), "updates": 3}])
+def test_a_state_of_bare_numbers_is_refused(state):
+    with pytest.raises(ValueError, match="^log_lambda and updates must be tensors, got "):
+        AdaptiveLambda().load_state_dict(state)
+
+
 # --- wrong arguments
 
 

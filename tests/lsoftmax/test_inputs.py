@@ -115,6 +115,17 @@ def test_a_negative_or_nan_lambda_raises(function, m, lam):
     assert_refused(function, ValueError, "lam must be", ">= 0", repr(lam), m=m, lam=lam)
 
 
+@pytest.mark.parametrize("number", [np.float32(5), np.int64(5)])
+def test_a_number_of_numpys_is_told_what_to_be(function, m, number):
+    assert_refused(function, ValueError, "lam must be a Python float or int >= 0", repr(number), m=m, lam=number)
+    if isinstance(number, np.int64):
+        assert_refused(function, ValueError, "m must be an integer >= 1", "give a Python int", m=number)
+
+
+def test_a_label_that_says_none_is_told_that_there_is_no_such_label(function, m):
+    assert_refused(function, ValueError, "labels must lie in", "-100; rows", m=m, labels=torch.full((6,), -100))
+
+
 @pytest.mark.parametrize("lam", [-1.0, -1e-9, math.nan, -math.inf])
 def test_a_tensor_on_the_cpu_is_read(function, m, lam):
     assert_refused(function, ValueError, "lam must be >= 0", m=m, lam=torch.tensor(lam))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lsoftmax import lsoftmax_logits, required_lambda
+from lsoftmax import blockwise, lsoftmax_logits, required, required_lambda
 from lsoftmax.losses import create
 
 
@@ -114,6 +114,17 @@ def test_autocast_does_not_round_it(batch):
         mixed = required_lambda(features.bfloat16(), weight, labels, m=4)
     assert torch.equal(needed, required_lambda(features, weight, labels, m=4))
     assert torch.equal(mixed, required_lambda(features.bfloat16().float(), weight, labels, m=4))
+
+
+def test_a_few_rows_at_a_time_need_the_same(batch, monkeypatch):
+    """As with very many classes, whose loss holds a block of the logits at a time."""
+    arguments, sizes = batch(n=30), []
+    whole = required_lambda(*arguments, m=4)
+    lead = required._lead
+    monkeypatch.setattr(required, "_lead", lambda logits, labels: sizes.append(len(labels)) or lead(logits, labels))
+    monkeypatch.setattr(blockwise, "LOGITS_AT_A_TIME", 7 * len(arguments[1]))
+    torch.testing.assert_close(required_lambda(*arguments, m=4), whole, rtol=1e-12, atol=0)
+    assert sizes == [7, 7, 7, 7, 2]
 
 
 def test_it_has_no_graph_and_changes_nothing(batch):

@@ -5,9 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lsoftmax import lsoftmax_logits
+from lsoftmax import blockwise, lsoftmax_logits
 from lsoftmax.losses import LOSSES, create
-from lsoftmax.losses import criterion as module
 
 STATISTICS = {
     *("train_error", "target_angle", "target_angle_q05", "target_angle_q50", "target_angle_q95", "positive_psi"),
@@ -69,7 +68,7 @@ def test_the_statistics_have_the_names_of_the_run_log(criterion, features, label
 @pytest.mark.parametrize("most", [1, 7 * 64, 7 * 199])
 def test_few_rows_at_a_time_say_the_same(criterion, features, labels, monkeypatch, most):
     whole = criterion.statistics(features, labels)
-    monkeypatch.setattr(module, "LOGITS_AT_A_TIME", most)
+    monkeypatch.setattr(blockwise, "LOGITS_AT_A_TIME", most)
     assert criterion.statistics(features, labels) == whole
 
 
