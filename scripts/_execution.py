@@ -15,6 +15,10 @@ def options(extra: Sequence[str], device_type: str) -> list[str]:
     """What goes to every run besides `extra`. On a CPU nothing: there a compiled step must be asked for."""
     if device_type != "cuda" or any(option.partition("=")[0] == "trainer" for option in extra):
         return []
+    import torch
+
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        return []  # there the fast trainer's bfloat16 would be the slower one
     compiler = any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
     return ["trainer=fast"] if compiler and _python_headers() else ["trainer=fast", "trainer.compile=false"]
 

@@ -1,5 +1,6 @@
 """TensorBoard's hyper-parameter view of the records: tensorboard --logdir outputs/runs/hparams."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ def write(records: dict[str, Record], profile: str) -> Path | None:
         # A run that was made again has another entry.
         entry = folder / f"{_records.stem(record)}_{'_'.join(map(str, metrics.values()))}"
         if not entry.exists():
+            # Another process may be at the same record: what it writes is its own, and who comes second leaves it.
             for old in folder.glob(f"{_records.stem(record)}*"):
-                shutil.rmtree(old)
-            writer: Any = SummaryWriter(str(unfinished := entry.with_name(entry.name + ".part")))
+                if not old.name.endswith(".part"):
+                    shutil.rmtree(old, ignore_errors=True)
+            writer: Any = SummaryWriter(str(unfinished := entry.with_name(f"{entry.name}_{os.getpid()}.part")))
             parameters = hyper_parameters(record)
             # What add_hparams writes, in one file instead of two.
             for summary in hparams(parameters, metrics):  # type: ignore[no-untyped-call]
@@ -34,7 +37,10 @@ def write(records: dict[str, Record], profile: str) -> Path | None:
             for key, value in metrics.items():
                 writer.add_scalar(key, value)
             writer.close()
-            unfinished.rename(entry)
+            try:
+                unfinished.rename(entry)
+            except OSError:
+                shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 

@@ -13,7 +13,7 @@ from configs.settings import ROOT, compose, identity
 
 # What a file may say: what it must, what it can.
 KEYS = {
-    "table": ("title metric published rows columns", "reduced"),
+    "table": ("title metric published rows columns", "note reduced"),
     "table's row": ("label overrides numbers", "paper"),
     "table's column": ("label overrides paper", "profile then"),
     "figure": ("title", "rows columns features m cases angle_between_weights margins schedules"),
@@ -245,6 +245,13 @@ def note(profile: str) -> str:
     )
 
 
+def own_note(table: dict[str, Any], profile: str) -> str:
+    """What the table's own file says of it, and of its reduced form."""
+    reduced = None if profile == "full" else table.get("reduced")
+    return " ".join(f"{part.strip().rstrip('.')}." for part in (table.get("note"), reduced) if part)
+
+
 def table_note(table: dict[str, Any], profile: str) -> str:
-    """The same in sentences, with what the table's own file says of its reduced form; empty for the full size."""
-    return " ".join(f"{part.rstrip('.')}." for part in (note(profile), table.get("reduced")) if part and note(profile))
+    """The same behind what a reader of reduced numbers must know."""
+    first = f"{note(profile)}." if note(profile) else ""
+    return " ".join(filter(None, (first, own_note(table, profile))))

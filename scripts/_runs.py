@@ -68,8 +68,11 @@ def _ended(running: dict[subprocess.Popen[bytes], tuple[Path, bool]], failed: li
             yield result
         elif _is_anothers(folder):
             print(f"another process is at {folder}: its result counts the next time")
-        elif failed is not None and not stopped:
-            failed.append(folder)
+        elif not stopped:
+            if process.returncode < 0:
+                print(f"{folder}: killed by {signal.Signals(-process.returncode).name}", flush=True)
+            if failed is not None:
+                failed.append(folder)
 
 
 def _is_anothers(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -30,37 +31,40 @@ Results = dict[tuple[str, str, str], list[Record]]  # (row, column, recipe) -> t
 
 
 def collect(cells: Sequence[Cell], records: dict[str, Record]) -> Results:
-    """Only records of exactly what the table asks for count, and of those only the ones on the column's data.
+    """Only records of exactly what the table asks for count, and of those only the ones on the same data.
 
-    These are the published files' where their digest is known (`_known_data`), else those of most of its records.
+    These are the published files' where their digest is known (`_known_data`), else those of most records in a column
+    that ask for the same of its data set: images set apart make other data.
     """
-    asked = _asked(cells, records)
-    data = _data_of_columns(cells, asked)
-    return {place: [run for run in runs if run["dataset_sha256"] == data[place[1]]] for place, runs in asked.items()}
+    asked = [(cell, records.get(identity_sha256(cell.identity))) for cell in cells]
+    data = _digests(asked)
+    found: Results = {}
+    for cell, record in asked:
+        runs = found.setdefault((cell.row, cell.column, cell.recipe), [])
+        if record is not None and record["dataset_sha256"] == data[_data_of(cell)]:
+            runs.append(record)
+    return found
 
 
 def left_out(cells: Sequence[Cell], records: dict[str, Record]) -> int:
     """How many records of what the table asks for are on other data."""
-    asked = {run["config_sha256"] for runs in _asked(cells, records).values() for run in runs}
+    asked = {identity_sha256(cell.identity) for cell in cells} & records.keys()
     return len(asked - {run["config_sha256"] for runs in collect(cells, records).values() for run in runs})
 
 
-def _asked(cells: Sequence[Cell], records: dict[str, Record]) -> Results:
-    found: Results = {}
-    for cell in cells:
-        record = records.get(identity_sha256(cell.identity))
-        found.setdefault((cell.row, cell.column, cell.recipe), []).extend([record] if record else [])
-    return found
+def _digests(asked: Sequence[tuple[Cell, Record | None]]) -> dict[tuple[str, str], str | None]:
+    """Of the data that the cells of one kind are to have."""
+    found: dict[tuple[str, str], str | None] = {}
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for cell, record in asked:
+        found[_data_of(cell)] = expected_sha256(cell.identity["dataset"])
+        counts.setdefault(_data_of(cell), Counter()).update([record["dataset_sha256"]] if record else [])
+    return {kind: known or next(iter(dict(counts[kind].most_common(1))), None) for kind, known in found.items()}
 
 
-def _data_of_columns(cells: Sequence[Cell], asked: Results) -> dict[str, str | None]:
-    data = {cell.column: expected_sha256(cell.identity["dataset"]) for cell in cells}
-    for column, known in data.items():
-        if known is None:
-            runs = [run for place, there in asked.items() if place[1] == column for run in there]
-            counts = Counter(run["dataset_sha256"] for run in runs).most_common(1)
-            data[column] = counts[0][0] if counts else None
-    return data
+def _data_of(cell: Cell) -> tuple[str, str]:
+    """What stands for the same data."""
+    return cell.column, json.dumps(cell.identity["dataset"], sort_keys=True)
 
 
 def markdown(table: dict[str, Any], results: Results, command: str, note: str, others: int = 0) -> str:

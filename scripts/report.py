@@ -30,11 +30,11 @@ from scripts._plan import (
     figure_cells,
     names,
     note,
+    own_note,
     read_figure,
     read_profile,
     read_study,
     read_table,
-    table_note,
 )
 
 OWN = ["profile", "seeds"]
@@ -129,7 +129,7 @@ def _table(number: str, profile: str, records: dict[str, _records.Record], seeds
             }
             for column in table["columns"]
         ],
-        "note": table_note(table, profile).partition(". ")[2],  # the profile's own stands above all tables
+        "note": own_note(table, profile),  # the profile's stands above all tables
         "origin": (_tables.made_with(runs) + "." if runs else "No run of this table has been made yet.")
         + (f" Left out: {others} records of runs on other data." if others else ""),
     }

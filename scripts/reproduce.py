@@ -81,19 +81,23 @@ def reproduce(arguments: list[str]) -> None:
     device = next((option.partition("=")[2] for option in extra if option.startswith("device=")), "auto")
     print(_expected.overview(plan["title"], asked_for, missing, records, device))
     if others := _tables.left_out(asked_for, records):
-        print(f"  {others} runs have a record on other data, which does not count: delete it to have them made again")
+        print(
+            f"  {others} runs have a record on other data, which does not count: delete it and the run folder to have "
+            "them made again"
+        )
     if dry_run:
         return
     failed: list[Path] = []
+    left = {_key(cell) for cell in missing}
     if trains and missing:
         features, budget = _features_wanted(home), _runs.Budget(minutes)
         how, at_once = _execution_here(extra, device)
-        wanted_here = set(map(_key, missing))
         for some in _in_turns(missing):
             runs = _commands(some, [*how, *extra])
             folders = {key: folder for key, (_, folder) in zip(map(_key, some), runs, strict=True)}
             for result in _runs.run_all(runs, budget, parallel or at_once, failed):
-                if result["config_sha256"] in wanted_here:  # what others start from may have its record
+                if result["config_sha256"] in left:  # what others start from may have its record
+                    left.remove(result["config_sha256"])
                     _keep(result, home, folders[result["config_sha256"]], features)
     if kind == "table":
         print(f"table    {_write_table(own['table'], profile, plan, wanted).relative_to(ROOT)}")
@@ -102,6 +106,8 @@ def reproduce(arguments: list[str]) -> None:
     else:
         print(f"study    {_write_study(own['study'], profile, plan, wanted).relative_to(ROOT)}")
     _show_in_tensorboard(home)
+    if trains and len(left) > len(failed):
+        print(f"{len(left) - len(failed)} runs are still missing: the same command goes on with them")
     if failed:
         raise UserError(f"{len(failed)} of the runs failed: {', '.join(map(str, failed))}")
 

@@ -1,6 +1,7 @@
 """SIGINT, SIGTERM and SIGHUP as a request: the run saves first, then leaves with 128 + the signal's number."""
 
 import signal
+import time
 from types import FrameType
 from typing import Self
 
@@ -9,6 +10,9 @@ def asking() -> list[signal.Signals]:
     """The signals that ask a process to stop: Ctrl-C, kill, and, but under nohup, a terminal that is closed."""
     hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
     return [signal.SIGINT, signal.SIGTERM, *hangup]
+
+
+TOGETHER = 1.0  # seconds: a scheduler tells all processes of a job, and those tell their children once more
 
 
 class Interrupted(Exception):
@@ -20,10 +24,11 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Context manager that catches `asking()`. A second one of them acts at once, as it would without us."""
+    """Context manager that catches `asking()`. A second one, unless it comes with the first, acts as without us."""
 
     def __init__(self) -> None:
         self.signum: int | None = None  # of the signal that has come
+        self._came = 0.0
         self._before: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
@@ -40,8 +45,11 @@ class StopRequest:
             raise Interrupted(self.signum)
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
-        self.signum = signum
-        self._restore()
+        if self.signum is None:
+            self.signum, self._came = signum, time.monotonic()
+        elif time.monotonic() - self._came > TOGETHER:
+            self._restore()
+            signal.raise_signal(signum)
 
     def _restore(self) -> None:
         for signum, handler in self._before.items():

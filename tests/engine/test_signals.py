@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from lsoftmax.engine import signals
 from lsoftmax.engine.signals import Interrupted, StopRequest
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -23,7 +24,8 @@ def test_a_signal_is_remembered_until_it_is_asked_for(signum):
     assert caught.value.signum == signum
 
 
-def test_a_second_signal_acts_at_once():
+def test_a_second_signal_acts_at_once(monkeypatch):
+    monkeypatch.setattr(signals, "TOGETHER", 0.0)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts without it
     try:
         with StopRequest():
@@ -32,6 +34,15 @@ def test_a_second_signal_acts_at_once():
                 signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_that_comes_twice_together_asks_once():
+    """As from a scheduler and from the process that began the run."""
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            stop.check()
 
 
 @pytest.mark.parametrize("signum", SIGNALS)

@@ -18,11 +18,17 @@ def compilers(monkeypatch):
 
     install("cc")
     monkeypatch.setattr(_execution, "_python_headers", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: True)
     return install
 
 
 def test_a_gpu_trains_fast(compilers):
     assert _execution.options(["device=cuda"], "cuda") == ["trainer=fast"]
+
+
+def test_a_card_without_bfloat16_of_its_own_trains_as_it_is(compilers, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: including_emulation)
+    assert _execution.options([], "cuda") == []
 
 
 def test_without_a_compiler_it_does_not_compile(compilers):

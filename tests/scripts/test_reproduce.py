@@ -59,7 +59,7 @@ def test_a_record_on_other_data_is_said(script, made_up, elsewhere):
         if cell.row == "Softmax":
             _records.keep(made_up(cell.settings, **({} if cell.seed else {"dataset_sha256": "e" * 64})), "full")
     said = script("reproduce", "table=2", "rows=softmax", "recipes=best", "train=false").out
-    assert "0 runs missing\n  1 runs have a record on other data, which does not count: delete it" in said
+    assert "0 runs missing\n  1 runs have a record on other data, which does not count: delete it and" in said
 
 
 def test_what_is_done_is_not_run_again(filled, script, trained):

@@ -102,9 +102,10 @@ def test_a_failed_run_is_left_out_and_the_others_go_on(command):
 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_run_that_the_system_kills_has_failed(command, signum):
+def test_a_run_that_the_system_kills_has_failed(command, signum, capsys):
     run, failed = command("a", f"dies_of={int(signum)}"), []
     assert list(_runs.run_all([run], NO_LIMIT, 1, failed)) == [] and failed == [run[1]]
+    assert f"{run[1]}: killed by {signum.name}\n" in capsys.readouterr().out
 
 
 def test_a_run_that_another_process_holds_has_not_failed(command, capsys):

@@ -84,8 +84,8 @@ def test_what_a_profile_replaces_is_not_in_the_command():
 def test_the_small_form_says_that_it_is_another_protocol():
     table = read_table("5")
     assert "View 1" in table_note(table, "small") and "no claim about the paper. " in table_note(table, "small")
-    assert table_note(table, "full") == ""
-    assert table_note(read_table("2"), "small").endswith("no claim about the paper.")
+    assert "View 1" not in table_note(table, "full") and "No PCA" in table_note(table, "full")
+    assert table_note(read_table("2"), "small").startswith("Reduced form `small`")
 
 
 # Numbers that are accuracies.
@@ -162,3 +162,19 @@ def test_the_table_says_what_its_numbers_are(wanted, runs):
 @pytest.mark.parametrize("number", ["2", "3", "4", "5"])
 def test_every_table_has_a_metric(number):
     assert METRICS[read_table(number)["metric"]].better == ("higher" if number == "5" else "lower")
+
+
+def test_recipes_that_set_people_apart_differently_have_data_of_their_own(made_up, elsewhere):
+    """`paper` holds 100 people out: another digest, and no runs on other data."""
+    asked = list(cells(read_table("5"), {}, 1))
+    records = {}
+    for cell in asked:
+        verification = {"held_out": judged(range(99)), "lfw": judged([1])}
+        digest = ("a" if cell.recipe == "paper" else "b") * 64
+        record = made_up(cell.settings, wrong=[1, 2], verification=verification, dataset_sha256=digest)
+        records[record["config_sha256"]] = record
+    assert _tables.left_out(asked, records) == 0
+    assert all(len(runs) == 1 for runs in _tables.collect(asked, records).values())
+    odd = next(key for key, record in records.items() if record["dataset_sha256"] == "b" * 64)
+    records[odd]["dataset_sha256"] = "c" * 64
+    assert _tables.left_out(asked, records) == 1
