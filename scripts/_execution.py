@@ -9,6 +9,7 @@ from pathlib import Path
 AT_ONCE = 3  # a step of these networks is many small kernels: one run leaves a large card waiting for its next one
 CORES_EACH = 4  # of the processor, to launch them
 BYTES_EACH = 12 << 30  # of the card's memory: CIFAR100 with 256 images a step, and what the compiler tries out
+FACES = 15 << 30  # CASIA-WebFace, which each run that does not stream it puts on the card
 
 
 def options(extra: Sequence[str], device_type: str) -> list[str]:
@@ -33,8 +34,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def parallel(device_type: str, free_bytes: int) -> int:
-    """So many runs at once, by what one needs of the machine."""
+def parallel(device_type: str, free_bytes: int, *, faces: bool = False) -> int:
+    """So many runs at once, by what one needs of the machine. faces: some of them are of CASIA-WebFace."""
     if device_type != "cuda":
         return 1
-    return max(1, min(AT_ONCE, cores() // CORES_EACH, free_bytes // BYTES_EACH))
+    return max(1, min(AT_ONCE, cores() // CORES_EACH, free_bytes // (BYTES_EACH + faces * FACES)))

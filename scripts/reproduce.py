@@ -91,7 +91,7 @@ def reproduce(arguments: list[str]) -> None:
     left = {_key(cell) for cell in missing}
     if trains and missing:
         features, budget = _features_wanted(home), _runs.Budget(minutes)
-        how, at_once = _execution_here(extra, device)
+        how, at_once = _execution_here(extra, device, missing)
         for some in _in_turns(missing):
             runs = _commands(some, [*how, *extra])
             folders = {key: folder for key, (_, folder) in zip(map(_key, some), runs, strict=True)}
@@ -214,14 +214,15 @@ def _from_anywhere(cell: Cell) -> list[str]:
     return [f"{start}{ROOT / item.removeprefix(start)}" if item.startswith(start) else item for item in cell.overrides]
 
 
-def _execution_here(extra: list[str], device: str) -> tuple[list[str], int]:
+def _execution_here(extra: list[str], device: str, missing: Sequence[Cell]) -> tuple[list[str], int]:
     """Options that this machine adds, and how many runs at once suit it; said where it is not the plain way."""
     from lsoftmax.engine.device import choose_device, describe, free_bytes
     from scripts import _execution
 
     here = choose_device(device)
     options = _execution.options(extra, here.type)
-    at_once = _execution.parallel(here.type, free_bytes(here))
+    faces = any(cell.settings.dataset.name == "webface" for cell in missing) and "dataset.stream=true" not in extra
+    at_once = _execution.parallel(here.type, free_bytes(here), faces=faces)
     if options or at_once > 1:
         print(f"on {describe(here)}: {' '.join(options) or 'as asked'}, parallel={at_once} unless given")
     return options, at_once

@@ -68,6 +68,12 @@ def test_so_many_runs_at_once_as_the_machine_carries(monkeypatch, kind, free, co
     assert _execution.parallel(kind, free) == at_once
 
 
+@pytest.mark.parametrize(("free", "at_once"), [(39 * GIB, 1), (79 * GIB, 2), (139 * GIB, 3)])
+def test_each_run_of_webface_puts_the_faces_on_the_card(monkeypatch, free, at_once):
+    monkeypatch.setattr(_execution, "cores", lambda: 16)
+    assert _execution.parallel("cuda", free, faces=True) == at_once
+
+
 @pytest.fixture
 def on_a_gpu(monkeypatch, compilers):
     monkeypatch.setattr(device_module, "choose_device", lambda name: device_module.torch.device("cuda"))
