@@ -128,13 +128,14 @@ def _check_keys(file: str, where: str, values: Any) -> None:
 
 
 def read_profile(name: str) -> dict[str, list[str]]:
-    """Overrides by data set; none for the full size."""
+    """Overrides by data set; none for the full size. The name of another entry stands for what that has."""
     if name == "full":
         return {}
     if name not in names("profile"):
         known = ", ".join(["full", *names("profile")])
         raise ConfigError(f"profile={name}: there is no such profile; choose one of {known}")
-    return _load("profile", name)[1]
+    entries: dict[str, list[str]] = _load("profile", name)[1]
+    return {key: [one for item in items for one in entries.get(item, [item])] for key, items in entries.items()}
 
 
 def cells(
