@@ -8,7 +8,7 @@ import numpy as np
 from lsoftmax.errors import UserError
 
 from .catalogue import Catalogue
-from .overlap import PRESUMED_CLASSES, PRESUMED_LABELS, excluded
+from .overlap import PRESUMED_CLASSES, PRESUMED_LABELS, excluded, unranked
 
 
 @dataclass
@@ -84,6 +84,12 @@ def _labels_to_exclude(
     elif len(catalogue.classes) != PRESUMED_CLASSES:
         raise UserError(
             f"exclude_by_rank=true is for {PRESUMED_CLASSES:,} classes, {catalogue.path} has {len(catalogue.classes):,}"
+        )
+    elif unknown := unranked(exclude):
+        counts = ", ".join(f"{count} of {word}" for word, count in unknown.items())
+        raise UserError(
+            f"exclude={exclude}: exclude_by_rank=true knows no rank for some of these people ({counts}), they would "
+            f"stay; give list=train.lst, or exclude= without {', '.join(unknown)}"
         )
     else:
         found = {name: label for name, label in PRESUMED_LABELS.items() if name in ids}

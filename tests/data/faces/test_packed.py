@@ -52,6 +52,12 @@ def catalogue(people: list[str], **other) -> Catalogue:
     return Catalogue("folder", "x", names, labels, classes, names, lambda key: b"", "0", **other)
 
 
+def ranked() -> Catalogue:
+    """The copy for which labels are presumed: numbers alone."""
+    classes = [str(label) for label in range(10_572)]
+    return Catalogue("records", "x", classes, np.arange(10_572), classes, classes, lambda key: b"", "0", has_ids=False)
+
+
 def test_the_excluded_go_and_labels_close_up() -> None:
     found = select(catalogue(["0000045", "0166921", "0166921", "0000099"]), exclude="sf3")
     assert found.rows.tolist() == [0, 3] and found.labels.tolist() == [0, 1]
@@ -83,12 +89,21 @@ def test_labels_without_ids_need_a_decision() -> None:
 def test_presumed_labels_are_for_that_copy_alone() -> None:
     with pytest.raises(UserError, match="exclude_by_rank=true is for 10,572 classes, x has 2"):
         select(catalogue(["a", "b"], has_ids=False), by_rank=True)
-    classes = [str(label) for label in range(10_572)]
-    large = Catalogue("records", "x", classes, np.arange(10_572), classes, classes, lambda key: b"", "0", has_ids=False)
-    found = select(large, exclude="union19", by_rank=True)
+    found = select(ranked(), exclude="union19", by_rank=True)
     assert len(found.classes) == 10_572 - 16
     assert not {"176", "832", "9770"} & set(found.classes) and {"175", "177"} < set(found.classes)
     assert found.presumed["0000513"] == 176
+
+
+def test_people_without_a_presumed_label_are_not_left_in_silently(tmp_path) -> None:
+    (tmp_path / "mine.txt").write_text("0000045\n0000513\n")
+    for exclude, part in (
+        ("facescrub", r"\(42 of facescrub\), they would stay; give list=train.lst, or exclude= without facescrub"),
+        ("union19,facescrub", r"\(42 of facescrub\)"),
+        (f"hn16,{tmp_path / 'mine.txt'}", r"\(1 of .*mine\.txt\)"),
+    ):
+        with pytest.raises(UserError, match=part):
+            select(ranked(), exclude=exclude, by_rank=True)
 
 
 def test_nobody_left_is_one_line() -> None:
