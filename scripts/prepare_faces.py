@@ -77,6 +77,8 @@ def prepare_faces(arguments: list[str]) -> None:
     for note in source.notes:
         print(f"note     {note}")
     selection = select(source, exclude=exclude, min_images=min_images, by_rank=by_rank, landmarks=crop.needs_landmarks)
+    for note in selection.notes:
+        print(f"note     {note}")
     if exclude != "none":
         print(f"exclude  {exclude}: {len(selection.excluded)} of these people are in the source")
     options = {"exclude": exclude, "min_images": min_images, "detector": own.get("detector")}
@@ -93,7 +95,7 @@ def prepare_faces(arguments: list[str]) -> None:
     if packing.place.finished():
         print(f"pack     {packing.place.out} is there already")
         return
-    _report(_run(packing, workers), packing.place.out, source.notes)
+    _report(_run(packing, workers), packing.place.out, source.notes + selection.notes)
 
 
 def _alignment(own: dict[str, str], is_records: bool) -> Any:

@@ -41,6 +41,12 @@ def test_a_folder_becomes_a_pack(script, source, tmp_path) -> None:
     ]
 
 
+def test_an_option_without_effect_is_said_once_and_recorded(script, source, tmp_path) -> None:
+    said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true", "exclude_by_rank=true"))
+    assert said.code == 0 and said.out.count("note     exclude_by_rank=true has no effect") == 1
+    assert "warning" not in said.out and "exclude_by_rank" in PackedFaces(tmp_path / "pack").manifest["notes"][0]
+
+
 def test_options_reach_the_pack(script, source, tmp_path) -> None:
     said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true", "exclude=none", "swap_rb=true"))
     assert said.code == 0
@@ -53,7 +59,7 @@ def test_options_reach_the_pack(script, source, tmp_path) -> None:
 
 
 def test_workers_make_the_same_pack(script, tmp_path) -> None:
-    source = write_people(tmp_path / "many", {f"{k:03d}": 1 + k % 4 for k in range(300)}, 12, 10)
+    source = write_people(tmp_path / "many", {f"p{k:03d}": 1 + k % 4 for k in range(300)}, 12, 10)
     digests = set()
     for workers in (1, 3):
         out = tmp_path / f"pack{workers}"

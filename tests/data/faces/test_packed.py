@@ -52,10 +52,13 @@ def catalogue(people: list[str], **other) -> Catalogue:
     return Catalogue("folder", "x", names, labels, classes, names, lambda key: b"", "0", **other)
 
 
-def ranked() -> Catalogue:
+def ranked(form: str = "d", **other) -> Catalogue:
     """The copy for which labels are presumed: numbers alone."""
-    classes = [str(label) for label in range(10_572)]
-    return Catalogue("records", "x", classes, np.arange(10_572), classes, classes, lambda key: b"", "0", has_ids=False)
+    classes = [format(label, form) for label in range(10_572)]
+    classes = sorted(classes) if other.get("has_ids") else classes
+    return Catalogue(
+        "x", "x", classes, np.arange(10_572), classes, classes, lambda key: b"", "0", **{"has_ids": False} | other
+    )
 
 
 def test_the_excluded_go_and_labels_close_up() -> None:
@@ -104,6 +107,27 @@ def test_people_without_a_presumed_label_are_not_left_in_silently(tmp_path) -> N
     ):
         with pytest.raises(UserError, match=part):
             select(ranked(), exclude=exclude, by_rank=True)
+
+
+@pytest.mark.parametrize("names", [["000000", "000001"], ["7", "10"], ["0000000", "0000001"]])
+def test_folders_named_by_labels_need_a_decision_too(names) -> None:
+    with pytest.raises(UserError, match=rf"folders of x \({min(names)}, ...\) seem to be named by labels"):
+        select(catalogue(names), exclude="union19")
+    assert len(select(catalogue(names), exclude="none").rows) == 2
+
+
+@pytest.mark.parametrize("names", [["0000045", "0000099"], ["000000", "10575"], ["000000", "0000513"], ["a", "0"]])
+def test_other_names_are_ids(names) -> None:
+    found = select(catalogue(names), exclude="union19", by_rank=True)
+    assert found.excluded == [name for name in names if name in UNION19]
+    assert found.notes == ["exclude_by_rank=true has no effect: the classes of x have ids"]
+
+
+@pytest.mark.parametrize("form", ["d", "06d"])
+def test_folders_named_by_labels_are_ranked_as_numbers(form) -> None:
+    found = select(ranked(form, has_ids=True), exclude="union19", by_rank=True)
+    assert len(found.classes) == 10_572 - 16
+    assert not {format(label, form) for label in PRESUMED_LABELS.values()} & set(found.classes)
 
 
 def test_nobody_left_is_one_line() -> None:
