@@ -30,6 +30,10 @@ class Remarks(dict[str, int]):
     def add(self, kind: str, count: int = 1) -> None:
         self[kind] = self.get(kind, 0) + count
 
+    def said(self) -> list[str]:
+        """In words."""
+        return [f"{count} images: {kind}" for kind, count in self.items()]
+
 
 @dataclass(frozen=True)
 class Crop:
