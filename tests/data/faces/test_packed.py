@@ -292,10 +292,16 @@ def test_another_preparation_is_refused(other) -> None:
         check_same_preparation(Crop().describe(), other.describe())
 
 
-@pytest.mark.parametrize("key", ["colour", "normalisation", "size"])
-def test_another_colour_order_or_normalisation_is_refused(key) -> None:
+@pytest.mark.parametrize("key", ["colour", "size"])
+def test_another_colour_order_or_size_is_refused(key) -> None:
     with pytest.raises(UserError, match=f"{key} .* in training, .* here"):
         check_same_preparation(Crop().describe(), Crop().describe() | {key: "other"})
+
+
+def test_an_older_pack_that_tells_a_normalisation_is_read(pack) -> None:
+    change(pack, normalisation={"mean": 0, "scale": 1})
+    assert PackedFaces(pack).preparation.keys() == {"size", "colour", "alignment"} == Crop().describe().keys()
+    assert check_same_preparation(Crop().describe() | {"normalisation": 1}, Crop().describe()) == []
 
 
 def test_images_aligned_elsewhere_are_said_not_refused() -> None:
