@@ -2,7 +2,9 @@
 
     python scripts/prepare_faces.py source=faces_webface_112x112 out=outputs/data/webface
     python scripts/prepare_faces.py source=CASIA-WebFace landmarks=casia_landmark.txt out=outputs/data/webface
-    python scripts/prepare_faces.py source=lfw out=outputs/data/lfw aligned=true exclude=none
+    python scripts/prepare_faces.py source=lfw landmarks=lfw_landmark.txt exclude=none out=outputs/data/lfw_packed
+
+dataset.verify=[lfw] (experiment=casia_lfw) looks for that last pack, with LFW's pairs.txt copied into it.
 
 source=           a .rec file or its folder, a folder of identity folders (ID/NNN.jpg), or a zip of one
 out=              the pack's folder; killed, the same command goes on (out.part holds what is done)

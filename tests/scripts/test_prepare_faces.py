@@ -14,6 +14,8 @@ from PIL import Image
 
 from data.faces import PackedFaces, decode
 from data.faces.templates import SPHEREFACE
+from data.faces.verification import read_test_pairs
+from lsoftmax.errors import UserError
 
 from .conftest import options, write_people
 
@@ -253,8 +255,13 @@ def test_a_wrong_combination_is_one_line(script, source, tmp_path, given, part) 
     assert not (tmp_path / "pack").exists()
 
 
-def test_help_says_what_it_is_for(script) -> None:
-    assert "landmarks=" in script("prepare_faces", "-h").out
+def test_help_says_what_it_is_for(script, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = script("prepare_faces", "-h").out
+    assert "landmarks=" in said
+    [folder] = [line.split("out=")[1] for line in said.splitlines() if "source=lfw " in line]
+    with pytest.raises(UserError, match=f"nor {folder}/;.*/pairs.txt lists its pairs"):  # where a training looks
+        read_test_pairs(Path("outputs/data"), "lfw", {})
 
 
 # real images
