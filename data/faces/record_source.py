@@ -45,7 +45,13 @@ def from_records(path: Path, list_path: str | Path | None, *, repair: bool) -> C
     named = list_path is not None
     list_path = Path(list_path).expanduser() if list_path is not None else path.with_suffix(".lst")
     if named or list_path.is_file():  # read_list says it of one that is not there
-        ids, said = _ids(list_path, values, np.bincount(labels))
+        try:
+            ids, said = _ids(list_path, values, np.bincount(labels))
+        except UserError as error:
+            if named:
+                raise
+            ids, said = None, ""  # nobody asked for it, and ids may not be needed
+            notes.append(f"{error}; it is not used")
         has_ids = ids is not None
         classes = ids or classes
         notes += [f"{list_path}: {said}" + ("" if has_ids else "; it is not used")] * bool(said)

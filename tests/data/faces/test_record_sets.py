@@ -76,6 +76,19 @@ def test_a_train_lst_that_contradicts_itself_is_not_used(insightface, files) -> 
     assert not catalogue.has_ids and "not used" in catalogue.notes[0]
 
 
+@pytest.mark.parametrize("text", ["", "what is this\n", "0000045/001.jpg 0\n0000045/002.jpg 0.5\n"])
+def test_a_train_lst_that_cannot_be_read_is_an_error_only_if_it_is_named(insightface, text) -> None:
+    path = insightface()
+    listing = path.with_suffix(".lst")
+    listing.write_text(text)
+    catalogue = open_source(path)
+    [note] = catalogue.notes
+    assert not catalogue.has_ids and note.startswith(f"{listing}") and note.endswith("; it is not used")
+    assert note.count("train.lst") == 1
+    with pytest.raises(UserError, match="train.lst"):
+        open_source(path, list_path=str(listing))
+
+
 @pytest.mark.parametrize(
     ("labels", "part"),
     [
