@@ -38,8 +38,7 @@ class NetworkEmbedder:
     @property
     def warnings(self) -> list[str]:
         """What should be said of the images, in words."""
-        counted = [f"{count} images: {kind}" for kind, count in self.preparation.remarks.items()]
-        return self.preparation.notes + counted
+        return self.preparation.notes + self.preparation.remarks.said()
 
     @torch.inference_mode()
     def __call__(self, count: int, content: Content, name: Callable[[int], str]) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from configs.settings import identity
+from data.faces.templates import LANDMARKS, TEMPLATES
 from scripts._network import Network
 
 CITATION = """@inproceedings{liu2016large,
@@ -13,6 +14,11 @@ CITATION = """@inproceedings{liu2016large,
   pages     = {507--516},
   year      = {2016}
 }"""
+METHODS = {  # of alignment: what the card says of them
+    "umeyama": ", the least-squares similarity of five landmarks",
+    "cp2tform": ", MATLAB's similarity of five landmarks",
+    "fixed": ", one cut for all images of 250 x 250 that brings the mean landmarks of LFW",
+}
 NUMBERS = {  # of result.json: what the card calls them
     "test_error": "test error (%)",
     "val_error": "validation error (%)",
@@ -111,8 +117,16 @@ def _arithmetic(network: Network) -> str:
 def _alignment(network: Network) -> str:
     if not network.takes_faces:
         return ""
-    height, width = network.image_shape[1:]
-    return f"\nFaces must be aligned as those of the training set, to {height} x {width} (rows x columns)."
+    size = (network.image_shape[1], network.image_shape[2])
+    said = f"\nFaces must be aligned as those of the training set, to {size[0]} x {size[1]} (rows x columns)"
+    method = "none" if network.made is None else network.made["alignment"]["method"]
+    if method == "none":
+        return f"{said}; how those were is not known here."
+    points = "\n".join(
+        f"| {name} | {x:.4f} | {y:.4f} |" for name, (x, y) in zip(LANDMARKS, TEMPLATES[size].tolist(), strict=True)
+    )
+    how = f"by {method}{METHODS.get(method, '')}, to these points (pixels from 0, left as seen in the image)"
+    return f"{said}: {how}:\n\n| | x | y |\n|---|---:|---:|\n{points}"
 
 
 def _data(dataset: Any) -> str:

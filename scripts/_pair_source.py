@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from scripts._embed import Content, Embedder
 
 ONLY_WITH_RUN = ("mirror", "align")
+SEEN = (
+    "the run was trained on people of LFW (dataset=lfw_dev): 2,985 of View 2's 4,281 people are among those of "
+    "peopleDevTrain.txt, the number says nothing; take pairs=pairsDevTest.txt tune=pairsDevTrain.txt"
+)
 
 
 @dataclass
@@ -68,7 +72,7 @@ def _run(own: dict[str, str], overrides: list[str]) -> Source:
     rows = dict(zip(names, range(len(names)), strict=True))
     features = embedder(len(names), images.content, images.path)
     source = _of_pairs(pairs, tune, features, rows, _title(own))
-    source.remarks += embedder.warnings
+    source.remarks += embedder.warnings + _seen(embedder, view2=pairs.folds is not None and pairs.of_lfw)
     return _with_pictures(source, pairs, own)
 
 
@@ -132,7 +136,7 @@ def _pack(own: dict[str, str], overrides: list[str]) -> Source:
     if "run" in own:
         embedder = _embedder(own, overrides)
         values = embedder(len(images), images.__getitem__, name)
-        remarks = embedder.warnings
+        remarks = embedder.warnings + _seen(embedder, view2=Path(own["pack"]).stem == "lfw")
     else:
         values = _tensor(read_features(own["embeddings"]).values)
     source = _in_order(values, same, own.get("embeddings", own["pack"]), _title(own))
@@ -186,6 +190,11 @@ def _embedder(own: dict[str, str], overrides: list[str], made: dict[str, Any] | 
 
     run = Path(own["run"]).expanduser()
     return Embedder(run, overrides, mirror=own.get("mirror", "none"), align=own.get("align", "none"), made=made)
+
+
+def _seen(embedder: "Embedder", *, view2: bool) -> list[str]:
+    """What is to be said of a network that has been trained on people of these pairs."""
+    return [SEEN] * (view2 and embedder.network.settings.dataset.name == "lfw_dev")
 
 
 def _tensor(values: "np.ndarray") -> "Tensor":

@@ -1,11 +1,12 @@
-"""Embeddings of a folder of images by the network of a run, in a file that scripts/verify.py reads (embeddings=).
+"""Embeddings of a folder of images by the network of a run, as scripts/verify.py and identify.py read them.
 
     python scripts/embed.py run=outputs/runs/... images=FOLDER out=embeddings.npz [mirror=concat]
 
 run=      a finished run's folder
 images=   a folder; all its JPEG, PNG and BMP images are taken, those of its subfolders too
           (links to folders are not followed); or a pack of scripts/prepare_faces.py
-out=      the .npz file: names (N,), each image's path below the folder, and embeddings (N, D) float32
+out=      the .npz file: names (N,), each image's path below the folder, embeddings (N, D) float32, and ids (N,), who is
+          on it: the class of a pack, else the folder it lies in; no ids if an image lies in none
 mirror=   none (default), sum or concat: features of the image and its mirror image
 align=    none (default: faces are aligned already) or fixed (faces of 250 x 250 as LFW's, one cut for all)
 resize=   true scales images of another size than the network's, cutting off what sticks out; else they are an error
@@ -17,6 +18,7 @@ import _root  # noqa: F401
 # isort: split
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,23 +41,25 @@ def embed(arguments: list[str]) -> None:
     if out.suffix != ".npz":
         raise ConfigError(f"out must be a file FILE.npz, got {own['out']!r}")
     resize = _values.flag(own, "resize", False)
-    names, content, made = _images(own)
+    images = _images(own)
 
     from lsoftmax.files import make_folder
 
     make_folder(out.parent)  # now: a place that takes no file should not cost the embedding first
-    _write(out, names, content, made, own, overrides, resize)
+    _write(out, images, own, overrides, resize)
 
 
-def _write(
-    out: Path,
-    names: list[str],
-    content: "Content",
-    made: dict[str, Any] | None,
-    own: dict[str, str],
-    overrides: list[str],
-    resize: bool,
-) -> None:
+@dataclass(frozen=True)
+class _Images:
+    """names and ids (N,): ids are None where it is not said who is on them. made: how those of a pack were prepared."""
+
+    names: list[str]
+    ids: list[str] | None
+    content: "Content"
+    made: dict[str, Any] | None = None
+
+
+def _write(out: Path, images: _Images, own: dict[str, str], overrides: list[str], resize: bool) -> None:
     import numpy as np
 
     from lsoftmax.files import write_atomically
@@ -64,17 +68,20 @@ def _write(
     from scripts._preparation import Preparation
 
     network = open_network(Path(own["run"]).expanduser(), overrides)
-    preparation = Preparation(network, align=own.get("align", "none"), resize=resize, made=made)
+    preparation = Preparation(network, align=own.get("align", "none"), resize=resize, made=images.made)
     embedder = NetworkEmbedder(network, preparation, mirror=own.get("mirror", "none"))
-    embeddings = embedder(len(names), content, names.__getitem__).numpy()
+    embeddings = embedder(len(images.names), images.content, images.names.__getitem__).numpy()
     for warning in embedder.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    write_atomically(out, lambda file: np.savez(file, names=np.array(names), embeddings=embeddings))
-    print(f"written to {out}: {len(names):,} embeddings of {embeddings.shape[1]} numbers")
+    columns: dict[str, Any] = {"names": np.array(images.names)} | (
+        {} if images.ids is None else {"ids": np.array(images.ids)}
+    )
+    write_atomically(out, lambda file: np.savez(file, **columns, embeddings=embeddings))
+    whose = "" if images.ids is None else f", {len(set(images.ids)):,} ids"
+    print(f"written to {out}: {len(images.names):,} embeddings of {embeddings.shape[1]} numbers{whose}")
 
 
-def _images(own: dict[str, str]) -> "tuple[list[str], Content, dict[str, Any] | None]":
-    """Names; the image of each; of a pack how they were prepared."""
+def _images(own: dict[str, str]) -> _Images:
     from data.faces import PackedFaces
     from data.faces.packed import is_pack
     from scripts._embed import read_image
@@ -85,10 +92,13 @@ def _images(own: dict[str, str]) -> "tuple[list[str], Content, dict[str, Any] | 
             if key in own:
                 raise ConfigError(f"{key}={own[key]}: the images of a pack are taken as they are")
         pack = PackedFaces(folder)
-        return pack.names, pack.images.__getitem__, pack.preparation
+        classes = pack.classes
+        ids = [classes[label] for label in pack.labels.tolist()]
+        return _Images(pack.names, ids, pack.images.__getitem__, pack.preparation)
     files = _find(folder)
     paths = list(files.values())
-    return list(files), lambda i: read_image(paths[i]), None
+    folders = [name.rpartition("/")[0] for name in files]
+    return _Images(list(files), folders if all(folders) else None, lambda i: read_image(paths[i]))
 
 
 def _find(folder: Path) -> dict[str, Path]:

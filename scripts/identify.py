@@ -13,7 +13,7 @@ seed=        0; none keeps the order of the list or file
 ranks=       1,10: the k of the rank-k rates
 far=         1e-6: false accept rates at which the true accept rate is given
 noise=       text files with the paths of features that are wrong, one a line, of probes or distractors, several with
-             commas: results are given with and without them
+             commas, InsightFace's two as they are: results are given with and without them
 out=         a folder for identification.json, cmc.png and cmc.svg
 alg=         with out=, also the devkit's cmc_PROBES_DISTRACTORS_ALG_SIZE_SET.json, under this name of the algorithm;
              SET is the seed
@@ -112,15 +112,29 @@ def _without_noise(
     own: dict[str, str], probes: "Features", ids: tuple[str, ...], distractors: "Features"
 ) -> "tuple[Features, tuple[str, ...], np.ndarray]":
     """The probes that the lists do not name, and for each distractor whether they do not."""
-    from data.faces.features import clean, read_names
+    import numpy as np
+
+    from data.faces.features import is_noise, read_noise
     from lsoftmax.errors import UserError
 
     if probes.names is None and distractors.names is None:
         raise UserError("noise= needs features with names: an .npz with `names`, a folder, or a list")
-    names = {name for path in own["noise"].split(",") for name in read_names(path)}
-    of_probes, of_distractors = (clean(part, names, own.get("suffix", ".bin")) for part in (probes, distractors))
+    suffix, count = own.get("suffix", ".bin"), 0
+    of_probes, of_distractors = np.ones(len(probes), dtype=bool), np.ones(len(distractors), dtype=bool)
+    for path in own["noise"].split(","):
+        names = read_noise(path)
+        wrong = [is_noise(part, names, suffix) for part in (probes, distractors)]
+        if not any(part.any() for part in wrong):
+            example = next((part.names[0] for part in (probes, distractors) if part.names), "")
+            raise UserError(
+                f"noise={path}: none of its {len(names):,} names is that of a feature ({example!r}, ... with suffix="
+                f"{suffix}); suffix= is what follows a name of the list"
+            )
+        of_probes &= ~wrong[0]
+        of_distractors &= ~wrong[1]
+        count += len(names)
     left_out = [int((~part).sum()) for part in (of_probes, of_distractors)]
-    print(f"noise: {left_out[0]:,} probes and {left_out[1]:,} distractors left out, of {len(names):,} names")
+    print(f"noise: {left_out[0]:,} probes and {left_out[1]:,} distractors left out, of {count:,} names")
     if of_distractors.sum() == 0:
         raise UserError(f"noise={own['noise']}: no distractor is left")
     rows = of_probes.nonzero()[0]

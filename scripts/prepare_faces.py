@@ -2,7 +2,9 @@
 
     python scripts/prepare_faces.py source=faces_webface_112x112 out=outputs/data/webface
     python scripts/prepare_faces.py source=CASIA-WebFace landmarks=casia_landmark.txt out=outputs/data/webface
-    python scripts/prepare_faces.py source=lfw out=outputs/data/lfw aligned=true exclude=none
+    python scripts/prepare_faces.py source=lfw landmarks=lfw_landmark.txt exclude=none out=outputs/data/lfw_packed
+
+dataset.verify=[lfw] (experiment=casia_lfw) looks for that last pack, with LFW's pairs.txt copied into it.
 
 source=           a .rec file or its folder, a folder of identity folders (ID/NNN.jpg), or a zip of one
 out=              the pack's folder; killed, the same command goes on (out.part holds what is done)
@@ -77,6 +79,8 @@ def prepare_faces(arguments: list[str]) -> None:
     for note in source.notes:
         print(f"note     {note}")
     selection = select(source, exclude=exclude, min_images=min_images, by_rank=by_rank, landmarks=crop.needs_landmarks)
+    for note in selection.notes:
+        print(f"note     {note}")
     if exclude != "none":
         print(f"exclude  {exclude}: {len(selection.excluded)} of these people are in the source")
     options = {"exclude": exclude, "min_images": min_images, "detector": own.get("detector")}
@@ -93,7 +97,7 @@ def prepare_faces(arguments: list[str]) -> None:
     if packing.place.finished():
         print(f"pack     {packing.place.out} is there already")
         return
-    _report(_run(packing, workers), packing.place.out, source.notes)
+    _report(_run(packing, workers), packing.place.out, source.notes + selection.notes)
 
 
 def _alignment(own: dict[str, str], is_records: bool) -> Any:

@@ -15,7 +15,6 @@ from .templates import MEAN_LFW, MEAN_SIZE, TEMPLATES
 from .warp import LEAST_AREA, warp
 
 WARN_RESIDUAL, MAX_RESIDUAL = 10.0, 20.0  # px; LFW's 13,233 stay below 12.2, swapped eyes give 22
-NORMALISATION = {"mean": 127.5, "scale": 128.0}  # (x - mean) / scale, as SphereFace
 Landmarks = np.ndarray | Callable[[np.ndarray], np.ndarray | None] | None
 Align = Literal["umeyama", "cp2tform", "fixed", "none"]
 
@@ -29,6 +28,10 @@ class Remarks(dict[str, int]):
 
     def add(self, kind: str, count: int = 1) -> None:
         self[kind] = self.get(kind, 0) + count
+
+    def said(self) -> list[str]:
+        """In words."""
+        return [f"{count} images: {kind}" for kind, count in self.items()]
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,6 @@ class Crop:
             "size": list(self.size),
             "alignment": {"method": self.align, "template": template},
             "colour": "RGB",
-            "normalisation": dict(NORMALISATION),
         }
 
     def __call__(self, content: bytes, landmarks: Landmarks = None, remarks: Remarks | None = None) -> np.ndarray:

@@ -111,10 +111,23 @@ def read_names(path: str | Path) -> list[str]:
     return [line.strip() for _, line in numbered(read_lines(path))]
 
 
-def clean(features: Features, noise: Container[str], suffix: str) -> np.ndarray:
-    """(N,) bool: whether the feature's name is not in `noise`, neither as it is nor without the suffix."""
+def read_noise(path: str | Path) -> set[str]:
+    """Names of features, one a line, behind a tab the last field of it (MegaFace's have an index); # is a comment."""
+    return {name.rpartition("\t")[2].strip() for name in read_names(path) if not name.startswith("#")}
+
+
+def is_noise(features: Features, noise: Container[str], suffix: str) -> np.ndarray:
+    """(N,) bool: whether the feature's name is in `noise`, as it is or without the suffix, with or without folders.
+
+    InsightFace's list of FaceScrub has no folders, that of MegaFace has.
+    """
     names = features.names or ("",) * len(features)
-    return np.array([name not in noise and name.removesuffix(suffix) not in noise for name in names])
+    return np.array([any(form in noise for form in _forms(name, suffix)) for name in names])
+
+
+def _forms(name: str, suffix: str) -> tuple[str, ...]:
+    base = name.rpartition("/")[2]
+    return name, name.removesuffix(suffix), base, base.removesuffix(suffix)
 
 
 def read_matrix(path: Path) -> np.ndarray:

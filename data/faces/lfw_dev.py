@@ -16,7 +16,7 @@ from lsoftmax.errors import UserError
 from ..request import Request
 from ..sets import ImageSet, PairSet, Splits
 from ..split import take_classes
-from .crop import Crop
+from .crop import Crop, Remarks
 from .decode import ImageError
 from .files import find_images
 from .hold_out import take_test_images
@@ -39,17 +39,21 @@ def read(request: Request) -> Splits:
         raise UserError(f"dataset.validation={request.validation}: must be 0, lfw_dev has its own pairs to choose by")
     folder = request.root / FOLDER
     names, labels, classes = _people(folder / PEOPLE, request.min_images)
-    people = ImageSet(_decoded(folder / "images", names), labels, classes)
+    noticed, of_pairs = Remarks(), Remarks()
+    people = ImageSet(_decoded(folder / "images", names, noticed), labels, classes)
     if request.classes is not None:
         people = take_classes(people, request.classes, request.first_class)
     train, test = take_test_images(people, request.test_images)
-    return Splits(train, None, test, verification=(_verification(folder),), preparation=CROP.describe())
+    pairs = _verification(folder, of_pairs)
+    said = ((Path(PEOPLE).stem, noticed), (pairs.name, of_pairs))
+    notes = tuple(f"{name}: {note}" for name, remarks in said for note in remarks.said())
+    return Splits(train, None, test, verification=(pairs,), notes=notes, preparation=CROP.describe())
 
 
 def read_others(root: Path) -> ImageSet:
     """All images of the people of View 1's test, none of whom is trained on: 3,708 of 1,711."""
     names, labels, people = _people(root / FOLDER / OTHERS, 1)
-    return ImageSet(_decoded(root / FOLDER / "images", names), labels, people)
+    return ImageSet(_decoded(root / FOLDER / "images", names, Remarks()), labels, people)
 
 
 def _people(path: Path, min_images: int) -> tuple[list[str], torch.Tensor, tuple[str, ...]]:
@@ -87,7 +91,7 @@ def _read_list(path: Path) -> dict[str, int]:
     return counts
 
 
-def _verification(folder: Path) -> PairSet:
+def _verification(folder: Path, remarks: Remarks) -> PairSet:
     pairs, tune = read_pairs(folder / PAIRS), read_pairs(folder / TUNE)
     names = list(dict.fromkeys(pairs.names() + tune.names()))
     row = dict(zip(names, range(len(names)), strict=True))
@@ -96,17 +100,17 @@ def _verification(folder: Path) -> PairSet:
         left, right = (torch.tensor([row[name] for name in side]) for side in (of.left, of.right))
         return left, right, torch.from_numpy(of.same)
 
-    images = _decoded(folder / "images", names)
+    images = _decoded(folder / "images", names, remarks)
     unlabelled = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), ("unknown",))
     return PairSet(Path(PAIRS).stem, unlabelled, *columns(pairs), tune=columns(tune))
 
 
-def _decoded(folder: Path, names: Sequence[str]) -> torch.Tensor:
+def _decoded(folder: Path, names: Sequence[str], remarks: Remarks) -> torch.Tensor:
     """(N, 3, 112, 96) uint8, RGB."""
     images = np.empty((len(names), 3, *CROP.size), dtype=np.uint8)
     for target, path in zip(images, find_images(folder, names), strict=True):
         try:
-            target[:] = CROP(path.read_bytes()).transpose(2, 0, 1)
+            target[:] = CROP(path.read_bytes(), remarks=remarks).transpose(2, 0, 1)
         except OSError as error:
             raise UserError(f"cannot read {path} ({error.strerror})") from error
         except ImageError as error:

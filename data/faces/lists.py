@@ -12,6 +12,7 @@ from .names import is_image_name, parent
 from .text import SNIFFED, numbered, read_lines, separator
 
 Row = tuple[str, str | None]  # path, label; None: its folder is the label
+Split = Callable[[str], list[str]]  # of a line
 Form = Callable[[Sequence[str]], Row | None]  # of a line's fields; None if it is not of this form
 
 
@@ -52,26 +53,34 @@ def read_list(path: str | Path, lines: list[str] | None = None) -> PathList:
     return PathList(paths, labels, numeric, numbers)
 
 
-def _sniff(path: str | Path, entries: list[tuple[int, str]]) -> tuple[Callable[[str], list[str]], Form, bool]:
+def _sniff(path: str | Path, entries: list[tuple[int, str]]) -> tuple[Split, Form, bool]:
     """How a line is split, what its fields are, and whether the first line is a header."""
     sample = [line for _, line in entries[: SNIFFED + 1]]
-    mark = separator(sample)
-    if mark is None:
-        splits: list[tuple[Callable[[str], list[str]], Form]] = [
-            (_split_right, _path_label),
-            (_split_left, _number_path),
-            (lambda line: [line.strip()], _path),
-        ]
-    else:
-        fields = _by_comma if mark == "," else _by_tab
-        splits = [(fields, form) for form in (_path_label, _label_path, _insightface, _mxnet, _path_label_points)]
+    splits = _splits(separator(sample))
     may_have_header = not any(map(is_image_name, sample[0].replace(",", " ").split()))
     for has_header in (False, True) if may_have_header else (False,):
         for split, form in splits:
             if len(sample) > has_header and all(form(split(line)) is not None for line in sample[has_header:]):
                 return split, form, has_header
-    number, line = entries[0]
+    number, line = entries[_misfit(sample, may_have_header)]
     raise UserError(f"{path}, line {number}: cannot read {line[:80]!r}; a line is an image's path and its label")
+
+
+def _misfit(sample: list[str], may_have_header: bool) -> int:
+    """The first line that the form rejects which reads most of them; a wrong line may lack what parts the others."""
+    forms = [way for mark in ("\t", ",", None) for way in _splits(mark)]
+    best = max(([form(split(line)) is not None for line in sample] for split, form in forms), key=sum)
+    wrong = [index for index, read in enumerate(best) if not read]
+    header = any(best) and may_have_header and len(wrong) > 1
+    return wrong[header] if wrong else 0
+
+
+def _splits(mark: str | None) -> list[tuple[Split, Form]]:
+    """The ways to read a line whose fields are parted by the mark."""
+    if mark is None:
+        return [(_split_right, _path_label), (_split_left, _number_path), (lambda line: [line.strip()], _path)]
+    fields = _by_comma if mark == "," else _by_tab
+    return [(fields, form) for form in (_path_label, _label_path, _insightface, _mxnet, _path_label_points)]
 
 
 def _by_tab(line: str) -> list[str]:

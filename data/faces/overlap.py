@@ -39,7 +39,7 @@ PRESUMED_LABELS = {
 def excluded(text: str) -> set[str]:
     """Identities from "union19", "union19,facescrub", or the path of a file with one identity a line."""
     names: set[str] = set()
-    for word in filter(None, (word.strip() for word in text.split(","))):
+    for word in _words(text):
         if word in LISTS:
             names.update(LISTS[word])
         elif Path(word).expanduser().is_file():
@@ -47,3 +47,13 @@ def excluded(text: str) -> set[str]:
         else:
             raise UserError(f"exclude={word}: neither a file nor one of {', '.join(LISTS)}")
     return names
+
+
+def unranked(text: str) -> dict[str, int]:
+    """Word of `text` -> how many of its people have no presumed label. SF3 need none: they are not in that copy."""
+    counts = {word: len(excluded(word) - PRESUMED_LABELS.keys() - set(SF3)) for word in _words(text)}
+    return {word: count for word, count in counts.items() if count}
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -173,7 +173,7 @@ class Packing:
             remarks.update(done.remarks)
         sampled = sum(done.sampled for done in parts)
         colour = [sum(done.colour[channel] for done in parts) / max(sampled, 1) for channel in range(3)]
-        notes = list(self.catalogue.notes)
+        notes = [*self.catalogue.notes, *self.selection.notes]
         if colour[2] > colour[0] + BLUE_OVER_RED:
             notes.append(
                 f"blue ({colour[2]:.0f}) is stronger than red ({colour[0]:.0f}) on average: they may be exchanged; "

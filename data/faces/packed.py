@@ -13,7 +13,7 @@ from lsoftmax.errors import UserError, one_line
 from .files import listed, rows_of
 
 FORMAT = 1
-AGREED = ("size", "colour", "normalisation")  # and the alignment
+AGREED = ("size", "colour")  # and the alignment
 PREPARATION = {*AGREED, "alignment"}
 MANIFEST = "manifest.json"
 

@@ -11,7 +11,7 @@ Fields are separated by commas or tabs (with or without a header; a column `fold
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +30,14 @@ Line = tuple[int, list[str]]  # the line's number in the file, counted from 1, a
 class Pairs:
     """Pair k is left[k], right[k]: names as in the file, of LFW's form without an extension.
 
-    same: (P,) bool. folds: (P,) int64 if the file says which, else None.
+    same: (P,) bool. folds: (P,) int64 if the file says which, else None. of_lfw: whether it is of LFW's form.
     """
 
     left: tuple[str, ...]
     right: tuple[str, ...]
     same: np.ndarray
     folds: np.ndarray | None = None
+    of_lfw: bool = False
 
     def __len__(self) -> int:
         return len(self.left)
@@ -132,7 +133,7 @@ def _lfw(path: Path, lines: list[Line]) -> Pairs:
         left.append(_lfw_name(fields[0], fields[1]))
         right.append(_lfw_name(fields[0] if matched else fields[2], fields[-1]))
         same.append(matched)
-    return Pairs(tuple(left), tuple(right), np.array(same))
+    return Pairs(tuple(left), tuple(right), np.array(same), of_lfw=True)
 
 
 def _paths(path: Path, lines: list[Line], has_columns: bool) -> Pairs:
@@ -181,7 +182,7 @@ def _two_lines(path: Path, lines: list[Line]) -> Pairs:
 def _with_folds(path: Path, pairs: Pairs, folds: int, half: int) -> Pairs:
     if folds < 1 or len(pairs) != 2 * folds * half:
         raise UserError(f"{path}: its first line says {folds} folds of 2 x {half} pairs, there are {len(pairs)}")
-    return Pairs(pairs.left, pairs.right, pairs.same, np.repeat(np.arange(folds), 2 * half))
+    return replace(pairs, folds=np.repeat(np.arange(folds), 2 * half))
 
 
 def _without(lines: list[Line], column: int) -> Iterator[Line]:

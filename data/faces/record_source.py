@@ -45,11 +45,16 @@ def from_records(path: Path, list_path: str | Path | None, *, repair: bool) -> C
     named = list_path is not None
     list_path = Path(list_path).expanduser() if list_path is not None else path.with_suffix(".lst")
     if named or list_path.is_file():  # read_list says it of one that is not there
-        ids = _ids(list_path, values)
+        try:
+            ids, said = _ids(list_path, values, np.bincount(labels))
+        except UserError as error:
+            if named:
+                raise
+            ids, said = None, ""  # nobody asked for it, and ids may not be needed
+            notes.append(f"{error}; it is not used")
         has_ids = ids is not None
         classes = ids or classes
-        if not has_ids:
-            notes.append(f"{list_path}: does not give every label a folder of its own; it is not used")
+        notes += [f"{list_path}: {said}" + ("" if has_ids else "; it is not used")] * bool(said)
     return Catalogue(
         kind="records",
         path=str(path),
@@ -95,12 +100,24 @@ def _disagreements(extra: list[Header], images: int, path: Path) -> list[str]:
     return notes
 
 
-def _ids(list_path: Path, values: np.ndarray) -> list[str] | None:
-    """The folder of every label; None if the list does not tell."""
+def _ids(list_path: Path, values: np.ndarray, counts: np.ndarray) -> tuple[list[str] | None, str]:
+    """The folder of every label, None if the list does not tell; and what should be said of the list.
+
+    counts: images of each label. A list of another build has labels of its own: it would name the wrong people.
+    """
     rows = read_list(list_path)
-    if not rows.numeric:
-        return None
-    rank = {str(value): label for label, value in enumerate(values.tolist())}
+    rank = {str(value): label for label, value in enumerate(values.tolist())} if rows.numeric else {}
     known = [(path, rank[label]) for path, label in zip(rows.paths, rows.labels, strict=True) if label in rank]
     names, labels = [path for path, _ in known], np.array([label for _, label in known], dtype=np.int64)
-    return folder_ids(names, labels, len(values)) if len(set(labels.tolist())) == len(values) else None
+    listed = np.bincount(labels, minlength=len(values))
+    if rank and (listed < counts).any():
+        lacking = int((listed < counts).argmax())
+        return None, (
+            f"not of this record file: {listed[lacking]:,} lines for label {values[lacking]}, which has "
+            f"{counts[lacking]:,} images"
+        )
+    ids = folder_ids(names, labels, len(values)) if rank else None
+    if ids is None:
+        return None, "does not give every label a folder of its own"
+    more = len(rows.paths) != counts.sum()
+    return ids, f"{len(rows.paths):,} lines for {counts.sum():,} images" if more else ""

@@ -8,7 +8,9 @@ import numpy as np
 from lsoftmax.errors import UserError
 
 from .catalogue import Catalogue
-from .overlap import PRESUMED_CLASSES, PRESUMED_LABELS, excluded
+from .overlap import PRESUMED_CLASSES, PRESUMED_LABELS, excluded, unranked
+
+CASIA_CLASSES, ID_DIGITS = 10_575, 7
 
 
 @dataclass
@@ -21,6 +23,7 @@ class Selection:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     excluded: list[str] = field(default_factory=list)  # ids that were found and left out
     presumed: dict[str, int] = field(default_factory=dict)  # id -> the catalogue's label taken for it
+    notes: list[str] = field(default_factory=list)
 
 
 def select(
@@ -74,22 +77,42 @@ def _labels_to_exclude(
     ids = set(ids)
     if not ids:
         return set()
-    if catalogue.has_ids:
-        found = {name: label for label, name in enumerate(catalogue.classes) if name in ids}
+    found = {name: label for label, name in enumerate(catalogue.classes) if catalogue.has_ids and name in ids}
+    if catalogue.has_ids and (found or not _are_labels(catalogue.classes)):
+        if by_rank:
+            selection.notes.append(f"exclude_by_rank=true has no effect: the classes of {catalogue.path} have ids")
     elif not by_rank:
+        why = "the labels of {} have no ids; give list=train.lst, or"
+        if catalogue.has_ids:
+            why = f"the folders of {{}} ({catalogue.classes[0]}, ...) seem to be named by labels, not by ids; give"
         raise UserError(
-            f"exclude={exclude}: the labels of {catalogue.path} have no ids; give list=train.lst, or exclude=none, or "
-            "exclude_by_rank=true to presume that they follow CASIA-WebFace's sorted ids"
+            f"exclude={exclude}: {why.format(catalogue.path)} exclude=none, or exclude_by_rank=true to presume that "
+            "they follow CASIA-WebFace's sorted ids"
         )
     elif len(catalogue.classes) != PRESUMED_CLASSES:
         raise UserError(
             f"exclude_by_rank=true is for {PRESUMED_CLASSES:,} classes, {catalogue.path} has {len(catalogue.classes):,}"
         )
+    elif unknown := unranked(exclude):
+        counts = ", ".join(f"{count} of {word}" for word, count in unknown.items())
+        raise UserError(
+            f"exclude={exclude}: exclude_by_rank=true knows no rank for some of these people ({counts}), they would "
+            f"stay; give list=train.lst, or exclude= without {', '.join(unknown)}"
+        )
     else:
-        found = {name: label for name, label in PRESUMED_LABELS.items() if name in ids}
+        # Folders are sorted by their bytes: 10 before 9.
+        order = sorted(range(len(catalogue.classes)), key=lambda label: int(catalogue.classes[label]))
+        found = {name: order[rank] for name, rank in PRESUMED_LABELS.items() if name in ids}
         selection.presumed = found
     selection.excluded = sorted(found)
     return set(found.values())
+
+
+def _are_labels(classes: list[str]) -> bool:
+    """Whether names of folders are numbers of classes. Ids have seven digits, as IMDb's, which has no number 0."""
+    if not all(name.isascii() and name.isdigit() and int(name) < CASIA_CLASSES for name in classes):
+        return False
+    return any(len(name) != ID_DIGITS or int(name) == 0 for name in classes)
 
 
 def _note(selection: Selection, catalogue: Catalogue, rows: np.ndarray, reason: str) -> None:

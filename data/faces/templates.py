@@ -1,12 +1,13 @@
 """Where the five landmarks of an aligned face lie, in pixels from 0, (x, y).
 
-The order everywhere: left eye, right eye, nose tip, left and right corner of the mouth; left as seen in the image.
+The order everywhere is that of LANDMARKS; left as seen in the image.
 """
 
 import numpy as np
 
 from lsoftmax.errors import UserError
 
+LANDMARKS = ("left eye", "right eye", "nose tip", "left corner of the mouth", "right corner of the mouth")
 # SphereFace and caffe-face; ArcFace's 112 x 112 is the same, 8 columns further right.
 SPHEREFACE = np.array(
     [[30.2946, 51.6963], [65.5318, 51.5014], [48.0252, 71.7366], [33.5493, 92.3655], [62.7299, 92.2041]]

@@ -41,8 +41,7 @@ def read_test_pairs(root: Path, name: str, training: dict[str, Any]) -> tuple[Pa
             f"and {folder / PAIRS} lists its pairs"
         )
     try:
-        noticed = [f"{count} images: {kind}" for kind, count in remarks.items()]
-        notes = [f"{name}: {note}" for note in (*check_same_preparation(training, made), *noticed)]
+        notes = [f"{name}: {note}" for note in (*check_same_preparation(training, made), *remarks.said())]
     except UserError as error:
         raise UserError(f"dataset.verify={name}: {error}") from None
     try:

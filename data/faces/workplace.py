@@ -33,7 +33,7 @@ class Workplace:
         except OSError as error:  # no name that a folder can have
             raise cannot_write(self.out, error) from None
         try:
-            there = json.loads((self.out / "manifest.json").read_text())["plan"]
+            there = _today(json.loads((self.out / "manifest.json").read_text())["plan"])
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f"out={self.out}: exists, and is no pack of this program; choose another") from None
         if there != self._plan:
@@ -80,7 +80,7 @@ class Workplace:
             write_json(path, self._plan)
             return
         try:
-            there = json.loads(path.read_text())
+            there = _today(json.loads(path.read_text()))
         except (OSError, ValueError):
             raise UserError(f"{path} is damaged; delete {self.folder} to start anew") from None
         if there != self._plan:
@@ -88,6 +88,11 @@ class Workplace:
                 f"{self.folder} is the beginning of another pack ({_first_difference(there, self._plan)}); "
                 "finish it, delete it, or choose another out="
             )
+
+
+def _today(plan: Any) -> Any:
+    """Without what older plans say of a normalisation: packs hold bytes, nothing ever applied it to them."""
+    return {key: plan[key] for key in plan if key != "normalisation"} if isinstance(plan, dict) else plan
 
 
 def _first_difference(there: Any, asked: dict[str, Any]) -> str:

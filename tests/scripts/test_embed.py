@@ -72,6 +72,16 @@ def test_names_and_embeddings_of_grey_images(script, finished, digits, tmp_path)
     assert_close(found.values, embedded(finished, images))
 
 
+def test_identify_takes_images_in_the_folders_of_their_people(script, finished, digits, tmp_path):
+    _, found = embed(script, finished, digits, tmp_path / "e.npz")
+    assert found.ids is None  # z.png lies in no folder
+    (digits / "z.png").rename(digits / "b" / "z.png")
+    said, found = embed(script, finished, digits, tmp_path / "e.npz")
+    assert found.ids == ("a", "a", "b/c", "b/c", "b") and "3 ids" in said.out
+    said = script("identify", f"probes={tmp_path / 'e.npz'}", f"distractors={tmp_path / 'e.npz'}")
+    assert said.code == 0 and "4 trials" in said.out, said.err
+
+
 @pytest.mark.parametrize("mirror", ["sum", "concat"])
 def test_mirror_features(script, finished, digits, tmp_path, mirror):
     _, found = embed(script, finished, digits, tmp_path / "e.npz", f"mirror={mirror}")

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import models
 from configs.settings import ROOT, from_file
+from data.faces.crop import Crop
 from lsoftmax.engine.weights import load_into
 
 FILES = {"model.pt2", "model.safetensors", "config.json", "README.md"}
@@ -168,6 +169,33 @@ def test_the_logits_are_those_of_the_loss(script, run_of, tmp_path, loss, logits
     found = torch.export.load(tmp_path / "out" / "model.pt2").module()(images)[1].double()
     expected = logits(embeddings, weight, bias)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize(
+    ("made", "parts"),
+    [
+        (None, ["112 x 96 (rows x columns); how those were is not known here."]),
+        (Crop(align="none"), ["how those were is not known here."]),
+        (
+            Crop(),
+            [
+                "by umeyama, the",
+                "| left eye | 30.2946 | 51.6963 |",
+                "| right corner of the mouth | 62.7299 | 92.2041 |",
+            ],
+        ),
+        (Crop(align="fixed"), ["by fixed, one cut for all images of 250 x 250", "| nose tip | 48.0252 | 71.7366 |"]),
+    ],
+)
+def test_the_card_of_a_face_run_says_how_its_faces_were_aligned(run_of, made, parts):
+    from scripts._model_card import card
+    from scripts._network import open_network
+
+    metadata = {} if made is None else {"preparation": made.describe()}
+    options = ["model=face_narrow", "model.width=0.0625"]
+    run = run_of((3, 112, 96), torch.full((3, 1, 1), 127.5), *options, metadata=metadata)
+    text = card(open_network(run), {})
+    assert all(part in text for part in parts) and "\n\n## Data" in text
 
 
 def test_a_face_run(script, run_of, tmp_path):

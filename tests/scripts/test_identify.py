@@ -174,6 +174,22 @@ def test_noise_is_left_out_beside_the_raw_numbers(script, named, tmp_path):
         assert entry["distractors"] == result.distractors and entry["rank"]["1"] == result.rank[1]
 
 
+def test_insightfaces_lists_of_noise_are_read_as_they_are(script, named, tmp_path):
+    (tmp_path / "facescrub.txt").write_text("# basenames\n2.png\n7.png\n")
+    (tmp_path / "megaface.txt").write_text("#index\tpath\n1\td/0.png\n2\td/1.png\n3\td/40.png\n")
+    lists = f"{tmp_path / 'facescrub.txt'},{tmp_path / 'megaface.txt'}"
+    np.savez(tmp_path / "d.npz", embeddings=DISTRACTORS, names=[f"d/{k + 100 * (k in (2, 7))}.png" for k in range(90)])
+    said = script("identify", *named, f"noise={lists}")
+    assert said.code == 0 and "noise: 2 probes and 3 distractors left out, of 5 names" in said.out
+
+
+@pytest.mark.parametrize("text", ["nobody.png\n", "x/2.png\n", "# p/2.png\n"])
+def test_a_list_of_noise_that_meets_nothing_is_one_line(script, named, tmp_path, text):
+    (tmp_path / "other.txt").write_text(text)
+    said = script("identify", *named, f"noise={tmp_path / 'noise.txt'},{tmp_path / 'other.txt'}")
+    assert said.code == 2 and "other.txt: none of its" in said.err and said.err.count("\n") == 1
+
+
 def test_a_shuffled_set_without_noise_is_the_same_set_without_it(script, named, tmp_path):
     import torch
 

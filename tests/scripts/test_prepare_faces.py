@@ -14,6 +14,8 @@ from PIL import Image
 
 from data.faces import PackedFaces, decode
 from data.faces.templates import SPHEREFACE
+from data.faces.verification import read_test_pairs
+from lsoftmax.errors import UserError
 
 from .conftest import options, write_people
 
@@ -41,6 +43,12 @@ def test_a_folder_becomes_a_pack(script, source, tmp_path) -> None:
     ]
 
 
+def test_an_option_without_effect_is_said_once_and_recorded(script, source, tmp_path) -> None:
+    said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true", "exclude_by_rank=true"))
+    assert said.code == 0 and said.out.count("note     exclude_by_rank=true has no effect") == 1
+    assert "warning" not in said.out and "exclude_by_rank" in PackedFaces(tmp_path / "pack").manifest["notes"][0]
+
+
 def test_options_reach_the_pack(script, source, tmp_path) -> None:
     said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true", "exclude=none", "swap_rb=true"))
     assert said.code == 0
@@ -53,7 +61,7 @@ def test_options_reach_the_pack(script, source, tmp_path) -> None:
 
 
 def test_workers_make_the_same_pack(script, tmp_path) -> None:
-    source = write_people(tmp_path / "many", {f"{k:03d}": 1 + k % 4 for k in range(300)}, 12, 10)
+    source = write_people(tmp_path / "many", {f"p{k:03d}": 1 + k % 4 for k in range(300)}, 12, 10)
     digests = set()
     for workers in (1, 3):
         out = tmp_path / f"pack{workers}"
@@ -247,8 +255,13 @@ def test_a_wrong_combination_is_one_line(script, source, tmp_path, given, part) 
     assert not (tmp_path / "pack").exists()
 
 
-def test_help_says_what_it_is_for(script) -> None:
-    assert "landmarks=" in script("prepare_faces", "-h").out
+def test_help_says_what_it_is_for(script, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = script("prepare_faces", "-h").out
+    assert "landmarks=" in said
+    [folder] = [line.split("out=")[1] for line in said.splitlines() if "source=lfw " in line]
+    with pytest.raises(UserError, match=f"nor {folder}/;.*/pairs.txt lists its pairs"):  # where a training looks
+        read_test_pairs(Path("outputs/data"), "lfw", {})
 
 
 # real images

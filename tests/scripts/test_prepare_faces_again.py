@@ -1,5 +1,7 @@
 """scripts/prepare_faces.py where a pack lies already, or has been begun: the same one, or another."""
 
+import json
+
 import pytest
 
 from .conftest import options
@@ -12,6 +14,17 @@ def test_the_same_command_again_does_nothing(script, source, tmp_path) -> None:
     said = script("prepare_faces", *command)
     assert said.code == 0 and "is there already" in said.out
     assert (tmp_path / "pack" / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_a_pack_of_an_older_version_whose_plan_tells_a_normalisation_is_the_same(script, source, tmp_path) -> None:
+    command = options(source, tmp_path / "pack", "aligned=true")
+    script("prepare_faces", *command)
+    path = tmp_path / "pack" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["plan"]["normalisation"] = manifest["normalisation"] = {"mean": 127.5, "scale": 128.0}
+    path.write_text(json.dumps(manifest))
+    said = script("prepare_faces", *command)
+    assert said.code == 0 and "is there already" in said.out
 
 
 def test_another_command_does_not_replace_a_pack_nor_go_on_with_a_begun_one(script, source, tmp_path) -> None:

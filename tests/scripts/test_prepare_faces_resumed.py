@@ -55,7 +55,7 @@ def children(process: int) -> list[int]:
 
 
 def two_hundred_images(folder: Path) -> Path:
-    return write_people(folder / "many", {f"{k:03d}": 1 + k % 4 for k in range(80)}, 12, 10)
+    return write_people(folder / "many", {f"p{k:03d}": 1 + k % 4 for k in range(80)}, 12, 10)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_a_killed_command_goes_on_and_ends_with_the_same_pack(tmp_path, whole, w
 
 
 def test_a_second_process_is_refused(tmp_path, script) -> None:
-    source = write_people(tmp_path / "many", {f"{k:03d}": 2 for k in range(40)}, 12, 10)
+    source = write_people(tmp_path / "many", {f"p{k:03d}": 2 for k in range(40)}, 12, 10)
     process = start([f"source={source}", "aligned=true", "workers=1", f"out={tmp_path / 'pack'}"], pause=0.3)
     try:
         deadline = time.monotonic() + 60
@@ -122,7 +122,7 @@ def test_a_second_process_is_refused(tmp_path, script) -> None:
 
 
 def test_a_dead_worker_is_one_line_and_what_was_done_stays(tmp_path) -> None:
-    source = write_people(tmp_path / "many", {f"{k:03d}": 2 for k in range(60)}, 12, 10)
+    source = write_people(tmp_path / "many", {f"p{k:03d}": 2 for k in range(60)}, 12, 10)
     process = start([f"source={source}", "aligned=true", "workers=2", f"out={tmp_path / 'pack'}"], pause=0.2)
     deadline = time.monotonic() + 60
     while not committed(tmp_path / "pack.part") and time.monotonic() < deadline:

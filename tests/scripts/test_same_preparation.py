@@ -92,6 +92,7 @@ def test_embeddings_of_a_pack_are_those_of_its_images(script, trained, pack, ima
     assert [(s.code, s.err) for s in said] == [(0, "")] * 2
     a, b = (read_features(tmp_path / name) for name in ("a.npz", "b.npz"))
     assert a.names == b.names and (a.values == b.values).all()
+    assert a.ids == b.ids == tuple(f"P{person}" for person in range(4) for _ in range(4))
 
 
 @pytest.mark.parametrize("script_name", ["verify", "embed"])

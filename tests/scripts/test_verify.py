@@ -165,6 +165,24 @@ def test_a_threshold_chosen_on_other_pairs(script, faces, face_run, tmp_path):
     assert found["pairs"] == 20 and len(found["thresholds"]) == 1 and found["std"] is None
 
 
+@pytest.mark.parametrize("dataset", ["lfw_dev", "webface"])
+def test_people_of_view_2_that_lfw_dev_was_trained_on_are_said(script, faces, run_of, tmp_path, dataset):
+    mean = torch.full((3, 1, 1), 127.5)
+    run = run_of((3, 112, 96), mean, f"dataset={dataset}", "model=face_narrow", "model.width=0.0625")
+    (tmp_path / "lfw.bin").write_bytes((faces / "faces.bin").read_bytes())
+    (tmp_path / "dev.txt").write_text("\n".join(["20", *(faces / "pairs.txt").read_text().splitlines()[1:]]))
+    images = f"images={faces / 'images'}"
+    view2 = [[images, f"pairs={faces / 'pairs.txt'}"], [f"pack={tmp_path / 'lfw.bin'}", "folds=4"]]
+    others = [[images, f"pairs={tmp_path / 'dev.txt'}"], [f"pack={faces / 'faces.bin'}", "folds=4"]]
+    for options in view2 + others:
+        said = script("verify", f"run={run}", *options)
+        lines = [line for line in said.err.splitlines() if "2,985 of View 2's 4,281 people" in line]
+        assert said.code == 0, said.err
+        assert len(lines) == (dataset == "lfw_dev" and options in view2) and all(
+            "says nothing" in line for line in lines
+        )
+
+
 def test_missing_images_are_listed(script, faces, face_run, tmp_path):
     (tmp_path / "pairs.txt").write_text("P0\t1\t2\nP0\t1\tNobody\t3\n")
     said = script("verify", f"run={face_run}", f"images={faces / 'images'}", f"pairs={tmp_path / 'pairs.txt'}")

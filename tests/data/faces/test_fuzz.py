@@ -166,7 +166,7 @@ def test_packs(survives, tmp_path, name) -> None:
     (tmp_path / "names.txt").write_text("a/1.jpg\nb/1.jpg\n")
     (tmp_path / "manifest.json").write_text(
         '{"format": 1, "images": 2, "identities": 2, "size": [112, 96], "colour": "RGB", "classes": ["a", "b"], '
-        '"normalisation": {"mean": 127.5, "scale": 128.0}, "alignment": {"method": "none", "template": "none"}}'
+        '"alignment": {"method": "none", "template": "none"}}'
     )
 
     def read(path: Path) -> None:

@@ -114,6 +114,15 @@ def test_a_line_that_cannot_be_read_is_named(tmp_path, text, part) -> None:
         read_list(tmp_path / "list.txt")
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("at", [2, 4])
+def test_among_the_first_lines_the_wrong_one_is_named(tmp_path, form, at) -> None:
+    lines = FORMS[form].strip().splitlines()
+    (tmp_path / "list.txt").write_text("\n".join([*lines[: at - 1], "no image at all", *lines[at - 1 :]]))
+    with pytest.raises(UserError, match=rf"line {at}: cannot read 'no image at all'"):
+        read_list(tmp_path / "list.txt")
+
+
 def test_missing_images_are_an_error_with_examples_up_to_the_share(folder, tmp_path) -> None:
     (tmp_path / "list.txt").write_text(FORMS["space"] + "0000045/999.jpg 7\n../../etc/x.jpg 7\n")
     with pytest.raises(UserError, match=r"2 of 6 images are not in .*'0000045/999\.jpg' \(line 5\)"):

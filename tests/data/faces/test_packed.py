@@ -52,6 +52,15 @@ def catalogue(people: list[str], **other) -> Catalogue:
     return Catalogue("folder", "x", names, labels, classes, names, lambda key: b"", "0", **other)
 
 
+def ranked(form: str = "d", **other) -> Catalogue:
+    """The copy for which labels are presumed: numbers alone."""
+    classes = [format(label, form) for label in range(10_572)]
+    classes = sorted(classes) if other.get("has_ids") else classes
+    return Catalogue(
+        "x", "x", classes, np.arange(10_572), classes, classes, lambda key: b"", "0", **{"has_ids": False} | other
+    )
+
+
 def test_the_excluded_go_and_labels_close_up() -> None:
     found = select(catalogue(["0000045", "0166921", "0166921", "0000099"]), exclude="sf3")
     assert found.rows.tolist() == [0, 3] and found.labels.tolist() == [0, 1]
@@ -83,12 +92,42 @@ def test_labels_without_ids_need_a_decision() -> None:
 def test_presumed_labels_are_for_that_copy_alone() -> None:
     with pytest.raises(UserError, match="exclude_by_rank=true is for 10,572 classes, x has 2"):
         select(catalogue(["a", "b"], has_ids=False), by_rank=True)
-    classes = [str(label) for label in range(10_572)]
-    large = Catalogue("records", "x", classes, np.arange(10_572), classes, classes, lambda key: b"", "0", has_ids=False)
-    found = select(large, exclude="union19", by_rank=True)
+    found = select(ranked(), exclude="union19", by_rank=True)
     assert len(found.classes) == 10_572 - 16
     assert not {"176", "832", "9770"} & set(found.classes) and {"175", "177"} < set(found.classes)
     assert found.presumed["0000513"] == 176
+
+
+def test_people_without_a_presumed_label_are_not_left_in_silently(tmp_path) -> None:
+    (tmp_path / "mine.txt").write_text("0000045\n0000513\n")
+    for exclude, part in (
+        ("facescrub", r"\(42 of facescrub\), they would stay; give list=train.lst, or exclude= without facescrub"),
+        ("union19,facescrub", r"\(42 of facescrub\)"),
+        (f"hn16,{tmp_path / 'mine.txt'}", r"\(1 of .*mine\.txt\)"),
+    ):
+        with pytest.raises(UserError, match=part):
+            select(ranked(), exclude=exclude, by_rank=True)
+
+
+@pytest.mark.parametrize("names", [["000000", "000001"], ["7", "10"], ["0000000", "0000001"]])
+def test_folders_named_by_labels_need_a_decision_too(names) -> None:
+    with pytest.raises(UserError, match=rf"folders of x \({min(names)}, ...\) seem to be named by labels"):
+        select(catalogue(names), exclude="union19")
+    assert len(select(catalogue(names), exclude="none").rows) == 2
+
+
+@pytest.mark.parametrize("names", [["0000045", "0000099"], ["000000", "10575"], ["000000", "0000513"], ["a", "0"]])
+def test_other_names_are_ids(names) -> None:
+    found = select(catalogue(names), exclude="union19", by_rank=True)
+    assert found.excluded == [name for name in names if name in UNION19]
+    assert found.notes == ["exclude_by_rank=true has no effect: the classes of x have ids"]
+
+
+@pytest.mark.parametrize("form", ["d", "06d"])
+def test_folders_named_by_labels_are_ranked_as_numbers(form) -> None:
+    found = select(ranked(form, has_ids=True), exclude="union19", by_rank=True)
+    assert len(found.classes) == 10_572 - 16
+    assert not {format(label, form) for label in PRESUMED_LABELS.values()} & set(found.classes)
 
 
 def test_nobody_left_is_one_line() -> None:
@@ -253,10 +292,16 @@ def test_another_preparation_is_refused(other) -> None:
         check_same_preparation(Crop().describe(), other.describe())
 
 
-@pytest.mark.parametrize("key", ["colour", "normalisation", "size"])
-def test_another_colour_order_or_normalisation_is_refused(key) -> None:
+@pytest.mark.parametrize("key", ["colour", "size"])
+def test_another_colour_order_or_size_is_refused(key) -> None:
     with pytest.raises(UserError, match=f"{key} .* in training, .* here"):
         check_same_preparation(Crop().describe(), Crop().describe() | {key: "other"})
+
+
+def test_an_older_pack_that_tells_a_normalisation_is_read(pack) -> None:
+    change(pack, normalisation={"mean": 0, "scale": 1})
+    assert PackedFaces(pack).preparation.keys() == {"size", "colour", "alignment"} == Crop().describe().keys()
+    assert check_same_preparation(Crop().describe() | {"normalisation": 1}, Crop().describe()) == []
 
 
 def test_images_aligned_elsewhere_are_said_not_refused() -> None:

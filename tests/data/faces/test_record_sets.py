@@ -76,6 +76,46 @@ def test_a_train_lst_that_contradicts_itself_is_not_used(insightface, files) -> 
     assert not catalogue.has_ids and "not used" in catalogue.notes[0]
 
 
+@pytest.mark.parametrize("text", ["", "what is this\n", "0000045/001.jpg 0\n0000045/002.jpg 0.5\n"])
+def test_a_train_lst_that_cannot_be_read_is_an_error_only_if_it_is_named(insightface, text) -> None:
+    path = insightface()
+    listing = path.with_suffix(".lst")
+    listing.write_text(text)
+    catalogue = open_source(path)
+    [note] = catalogue.notes
+    assert not catalogue.has_ids and note.startswith(f"{listing}") and note.endswith("; it is not used")
+    assert note.count("train.lst") == 1
+    with pytest.raises(UserError, match="train.lst"):
+        open_source(path, list_path=str(listing))
+
+
+@pytest.mark.parametrize(
+    ("labels", "part"),
+    [
+        ([0, 0, 0, 1, 3, 3], "0 lines for label 2, which has 2 images"),
+        ([0, 0, 1, 2, 2, 2], "2 lines for label 0, which has 3 images"),
+        ([0, 0, 0, 1, 1, 2], "1 lines for label 2, which has 2 images"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_a_list_of_another_build_is_not_used(insightface, tmp_path, labels, part, named) -> None:
+    path, listing = insightface(), tmp_path / ("mine.lst" if named else "train.lst")
+    listing.write_text("".join(f"1\t/x/{label:07d}/{k}.jpg\t{label}\n" for k, label in enumerate(labels)))
+    catalogue = open_source(path, list_path=str(listing) if named else None)
+    assert not catalogue.has_ids and catalogue.classes == ["0", "1", "2"]
+    assert catalogue.notes == [f"{listing}: not of this record file: {part}; it is not used"]
+
+
+def test_a_list_with_more_lines_is_used_and_that_is_said(insightface) -> None:
+    path = insightface()
+    labels = [0, 0, 0, 0, 1, 2, 2, 3]
+    text = "".join(f"1\t/x/{label:07d}/{k}.jpg\t{label}\n" for k, label in enumerate(labels))
+    path.with_suffix(".lst").write_text(text)
+    catalogue = open_source(path)
+    assert catalogue.classes == ["0000000", "0000001", "0000002"] and catalogue.has_ids
+    assert catalogue.notes == [f"{path.with_suffix('.lst')}: 8 lines for 6 images"]
+
+
 def test_gaps_between_labels_close_in_their_order(write_records, files) -> None:
     records = [image_record(image, label) for image, label in zip(files.values(), [9, 4, 9, 700, 4, 4], strict=True)]
     catalogue = open_source(write_records(records))

@@ -174,6 +174,15 @@ def test_people_with_two_images_are_trained_on(lfw: Path) -> None:
     assert data.load("lfw_dev", lfw, min_images=3).train.class_names == ("Ann_A", "Di_D")
 
 
+def test_images_that_are_no_cuts_of_the_face_are_said(lfw: Path, face: Callable[..., bytes]) -> None:
+    assert data.load("lfw_dev", lfw).notes == ()
+    for number in (1, 2):
+        (lfw / "lfw" / "images" / "Ann_A" / f"Ann_A_{number:04d}.jpg").write_bytes(face(number, 250, 250))
+    train, pairs = data.load("lfw_dev", lfw).notes
+    assert train == "peopleDevTrain: 2 images: 250 x 250 is no aligned size, scaled"
+    assert re.fullmatch("pairsDevTest: [12] images: 250 x 250 is no aligned size, scaled", pairs)
+
+
 def test_the_people_of_the_test_are_read_with_all_their_images(lfw: Path, face: Callable[..., bytes]) -> None:
     (lfw / "lfw" / "peopleDevTest.txt").write_text("2\nCy\t1\nDi_D\t4\n")
     others = lfw_dev.read_others(lfw)
