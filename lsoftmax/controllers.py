@@ -27,7 +27,8 @@ class AdaptiveLambda:
     moving average of log(lambda + 0.01). Everything stays on the device: nothing waits for it.
 
     Args:
-        accuracy: in (0, 1]: the share of samples.
+        accuracy: in (0, 1]: the share of samples. Above 1 - 1 / C for C classes of one size, or a class can be given up
+            (docs/stability.md).
         initial: lambda of the first step.
         rate: in (0, 1]: weight of the newest batch in the average; 0.02 forgets half in 34 steps.
         minimum, maximum: lambda stays between them; both finite. `minimum` may be raised during a run.

@@ -1,6 +1,7 @@
 """Records -> a figure's PNG and SVG, with a caption that says what it shows and where it comes from."""
 
 import importlib.util
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def write_study(name: str, place: Path, study: dict[str, Any], results: _tables.
     with style.applied():
         for which, figure in draw_study(study, results):
             contents = style.written(figure, said)
-            written.append(_write(place / f"{name}_{which.lower()}.png", contents))
+            told = re.sub("[^a-z0-9_.+]+", "_", which.lower())
+            written.append(_write(place / f"{name}_{told}.png", contents))
     return written
 
 
