@@ -28,12 +28,9 @@ def summary(settings: Settings, result: dict[str, Any], path: Path) -> str:
     python, train_py = _program("python"), _typed(ROOT / "train.py")
     typed = _typed(path)
     validation = result.get("val_error")
+    by = [] if validation is None else [f"val error    {validation:.2f} %   (of images set apart: choose by this one)"]
     lines = [
-        *(
-            []
-            if validation is None
-            else [f"val error    {validation:.2f} %   (of images set apart: choose by this one)"]
-        ),
+        *by,
         f"test error   {result['test_error']:.2f} %   (train {result['train_error']:.2f} %, {result['seconds']:.0f} s)",
         *(["collapsed    it gave up a class, or did not learn its training set"] if result.get("collapsed") else []),
         *(f"{name:<12} {_verified(numbers)}" for name, numbers in (result.get("verification") or {}).items()),

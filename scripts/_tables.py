@@ -36,37 +36,31 @@ def collect(cells: Sequence[Cell], records: dict[str, Record]) -> Results:
     These are the published files' where their digest is known (`_known_data`), else those of most records in a column
     that ask for the same of its data set: images set apart make other data.
     """
-    asked = [(cell, records.get(identity_sha256(cell.identity))) for cell in cells]
-    data = _digests(asked)
     found: Results = {}
-    for cell, record in asked:
-        runs = found.setdefault((cell.row, cell.column, cell.recipe), [])
-        if record is not None and record["dataset_sha256"] == data[_data_of(cell)]:
-            runs.append(record)
+    for cell, key, counts in _asked(cells, records):
+        found.setdefault((cell.row, cell.column, cell.recipe), []).extend([records[key]] if counts else [])
     return found
 
 
 def left_out(cells: Sequence[Cell], records: dict[str, Record]) -> int:
     """How many records of what the table asks for are on other data."""
-    asked = {identity_sha256(cell.identity) for cell in cells} & records.keys()
-    # By the record itself: an older one tells an older hash of itself.
-    counted = [id(run) for runs in collect(cells, records).values() for run in runs]
-    return len({id(records[key]) for key in asked} - set(counted))
+    return len({key for _, key, counts in _asked(cells, records) if key in records and not counts})
 
 
-def _digests(asked: Sequence[tuple[Cell, Record | None]]) -> dict[tuple[str, str], str | None]:
-    """Of the data that the cells of one kind are to have."""
-    found: dict[tuple[str, str], str | None] = {}
-    counts: dict[tuple[str, str], Counter[str]] = {}
-    for cell, record in asked:
-        found[_data_of(cell)] = expected_sha256(cell.identity["dataset"])
-        counts.setdefault(_data_of(cell), Counter()).update([record["dataset_sha256"]] if record else [])
-    return {kind: known or next(iter(dict(counts[kind].most_common(1))), None) for kind, known in found.items()}
-
-
-def _data_of(cell: Cell) -> tuple[str, str]:
-    """What stands for the same data."""
-    return cell.column, json.dumps(cell.identity["dataset"], sort_keys=True)
+def _asked(cells: Sequence[Cell], records: dict[str, Record]) -> list[tuple[Cell, str, bool]]:
+    """Each cell, the key of its record, and whether there is one that counts."""
+    asked = []
+    digests: dict[tuple[str, str], list[str]] = {}  # of the records of each kind
+    for cell in cells:
+        what = cell.identity
+        key, kind = identity_sha256(what), (cell.column, json.dumps(what["dataset"], sort_keys=True))
+        digests.setdefault(kind, []).extend([records[key]["dataset_sha256"]] if key in records else [])
+        asked.append((cell, key, kind))
+    data = {
+        kind: expected_sha256(json.loads(kind[1])) or (statistics.mode(found) if found else None)
+        for kind, found in digests.items()
+    }
+    return [(cell, key, key in records and records[key]["dataset_sha256"] == data[kind]) for cell, key, kind in asked]
 
 
 def markdown(table: dict[str, Any], results: Results, command: str, note: str, others: int = 0) -> str:

@@ -42,6 +42,8 @@ def draw(study: dict[str, Any], results: dict[tuple[str, str, str], list[Record]
             lines: dict[str, dict[float, list[float]]] = {}
             for row in study["rows"]:
                 lines.setdefault(row["line"], {})[row["at"]] = numbers(runs[row["label"]], metric)
+            if not any(values for points in lines.values() for values in points.values()):
+                continue  # of another problem alone
             of = "" if metric is METRICS[study["metric"]] else "unseen_"
             yield f"over_{of}{problem}", draw_over(lines, study["over"], metric.axis or metric.head, metric.better)
 

@@ -17,7 +17,7 @@ from lsoftmax.engine.evaluation import evaluate
 from lsoftmax.losses import LOSSES
 from models import build
 
-LAMBDAS = {"a function of the step": lambda step: 5.0, "adaptive": AdaptiveLambda(initial=10.0)}
+LAMBDAS = {"a function of the step": lambda: lambda step: 5.0, "adaptive": lambda: AdaptiveLambda(initial=10.0)}
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def trainer(tools, tmp_path, images, monkeypatch):
 @pytest.mark.parametrize("lam", LAMBDAS)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_step_waits_for_nothing(trainer, loss, lam):
-    trainer = trainer(loss, LAMBDAS[lam])
+    trainer = trainer(loss, LAMBDAS[lam]())
     trainer._step()
     trainer._step()
     assert trainer.progress.step == 2
@@ -55,7 +55,7 @@ def test_a_step_waits_for_nothing(trainer, loss, lam):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_what_a_logged_step_reads_is_on_the_device_until_then(trainer, loss):
-    trainer = trainer(loss, LAMBDAS["adaptive"])
+    trainer = trainer(loss, LAMBDAS["adaptive"]())
     values = trainer._update(0, *trainer.loader.batch(0), True)
     assert values and all(value.is_meta and value.shape == () for value in values.values())
     with pytest.raises(NotImplementedError):  # the one transfer of them all
@@ -63,7 +63,7 @@ def test_what_a_logged_step_reads_is_on_the_device_until_then(trainer, loss):
 
 
 def test_an_evaluation_waits_at_its_end_alone(trainer, images):
-    trainer, seen = trainer("lsoftmax", LAMBDAS["adaptive"]), []
+    trainer, seen = trainer("lsoftmax", LAMBDAS["adaptive"]()), []
     passes = lambda: in_order(images, 8, mean=torch.zeros(3, 32, 32), device="meta")  # noqa: E731
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
         evaluate(trainer.backbone, trainer.criterion, passes, lambda: seen.append(1))

@@ -223,6 +223,14 @@ def test_errors_over_a_setting_are_drawn_line_by_line(drawn, results, monkeypatc
     ]
 
 
+def test_what_was_measured_of_another_problem_alone_is_not_drawn(drawn, results):
+    rows = [{**row, "line": "all", "at": 1.0 + at} for at, row in enumerate(STUDY["rows"])]
+    results["softmax", "letters", "best"] = [dict(run) for run in results["softmax", "digits", "best"]]
+    results["softmax", "digits", "best"][0]["unseen"] = {"recall_at_1": 5.0}
+    files = drawn({**STUDY, "rows": rows, "over": "x"}, results)
+    assert files.keys() == {"ways_over_digits", "ways_over_unseen_digits", "ways_over_letters"}
+
+
 def test_a_line_without_runs_is_said():
     from scripts.figures.study import draw_over
 
