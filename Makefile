@@ -45,6 +45,7 @@ studies: $(STAMP) ## run what is missing of all reduced studies (docs/stability.
 
 figures: $(STAMP) ## draw the figures from the committed records, without training
 	@$(LOOP) n in psi 4 lr_lambda 2 5 6 7 roc; do $(BIN)/python scripts/reproduce.py figure=$$n train=false | tail -n 1; done
+	@$(LOOP) n in 5 7; do $(BIN)/python scripts/reproduce.py figure=$$n recipes=paper train=false | tail -n 1; done
 	@$(LOOP) n in 2 5 6 7 roc; do $(BIN)/python scripts/reproduce.py figure=$$n train=false profile=small | tail -n 1; done
 
 report: tables figures ## one HTML page of all tables and figures: outputs/results/report.html

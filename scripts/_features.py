@@ -7,7 +7,7 @@ from typing import Any
 
 from configs.settings import from_file
 from scripts import _records
-from scripts._plan import figure_cells, names, read_figure
+from scripts._plan import figure_cells, figure_recipes, names, read_figure
 from scripts._records import Record
 
 Wanted = dict[str, Any]  # of a figure's file: sets, per_class
@@ -21,8 +21,9 @@ def wanted(profile: dict[str, list[str]]) -> Iterator[tuple[dict[str, Any], Want
     for name in names("figure"):
         plan = read_figure(name)
         if "features" in plan:
-            for cell in figure_cells(plan, profile, 1):
-                yield cell.identity, plan["features"]
+            for recipe in figure_recipes(plan):
+                for cell in figure_cells(plan, profile, 1, recipe):
+                    yield cell.identity, plan["features"]
 
 
 def path(record: Record, profile: str) -> Path:

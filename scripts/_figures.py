@@ -20,9 +20,9 @@ def folder(profile: str) -> Path:
     return _records.results_folder(profile) / "figures"
 
 
-def paths(name: str, profile: str) -> dict[str, Path]:
+def paths(name: str, profile: str, recipe: str = "best") -> dict[str, Path]:
     """Where the figure lies, by kind of file."""
-    stem = f"figure{name}" if name.isdecimal() else name
+    stem = (f"figure{name}" if name.isdecimal() else name) + ("" if recipe == "best" else f"_{recipe}")
     return {kind: folder(profile) / f"{stem}.{kind}" for kind in ("png", "svg")}
 
 
@@ -31,7 +31,8 @@ def write(name: str, profile: str, plan: dict[str, Any], wanted: Sequence[Cell],
     from scripts.figures import style
 
     figure = draw(name, material(plan, profile, wanted, records))
-    return _write(paths(name, profile)["png"], style.written(figure, caption(name, profile, plan, wanted, records)))
+    png = paths(name, profile, wanted[0].recipe if wanted else "best")["png"]
+    return _write(png, style.written(figure, caption(name, profile, plan, wanted, records)))
 
 
 def write_study(name: str, place: Path, study: dict[str, Any], results: _tables.Results, others: int = 0) -> list[Path]:
@@ -76,17 +77,23 @@ def material(plan: dict[str, Any], profile: str, wanted: Sequence[Cell], records
 
 def caption(name: str, profile: str, plan: dict[str, Any], wanted: Sequence[Cell], records: dict[str, Record]) -> str:
     """Title, command, seeds, how it was made."""
-    said = [plan["title"], command("figure", name, profile)]
-    runs = [run for found in _tables.collect(wanted, records).values() for run in found]
+    recipe = wanted[0].recipe if wanted else "best"
+    said = [plan["title"], command("figure", name, profile, recipe)]
     if not wanted:
         return ". ".join([*said, "Drawn from the formulas"]) + "."
     said.append(note(profile))
-    if not runs:
+    if not (made := runs(wanted, records)):
         return ". ".join([*filter(None, said), "No run has been made yet"]) + "."
     shown = " (features: seed 0)" if "features" in plan else ""
-    said += [f"Recipe `best`, seeds {_seeds(runs)}{shown}, {len(runs)} of {len(wanted)} runs", _tables.made_with(runs)]
+    said += [f"Recipe `{recipe}`, seeds {_seeds(made)}{shown}, {len(made)} of {len(wanted)} runs"]
+    said += [_tables.made_with(made)]
     others = _tables.left_out(wanted, records)
     return ". ".join([*filter(None, said), *([f"Left out: {others} runs on other data"] if others else [])]) + "."
+
+
+def runs(wanted: Sequence[Cell], records: dict[str, Record]) -> list[Record]:
+    """The records that there are of these."""
+    return [run for found in _tables.collect(wanted, records).values() for run in found]
 
 
 def _seeds(runs: Sequence[Record]) -> str:

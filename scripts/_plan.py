@@ -18,7 +18,7 @@ KEYS = {
     "table's column": ("label overrides paper", "profile then"),
     "figure": ("title", "rows columns features m cases angle_between_weights margins schedules"),
     "figure's row": ("label overrides", "accuracy"),
-    "figure's column": ("label overrides", "profile"),
+    "figure's column": ("label overrides", "paper profile"),
     "study": ("title text metric profile seeds baseline rows columns", "over values parts traces"),
     "study's row": ("label overrides", "values from"),
     "study's column": ("label overrides", "profile then"),
@@ -153,7 +153,7 @@ def cells(
         of_paper = recipe == "paper"
         asked = [
             *column["overrides"],
-            *(column["paper"] if of_paper else []),
+            *(column.get("paper", []) if of_paper else []),
             *_of(profile, column),
             *column.get("then", []),
             *row["overrides"],
@@ -216,9 +216,15 @@ def _once(overrides: Sequence[str]) -> tuple[str, ...]:
     return tuple({item.partition("=")[0]: item for item in overrides}.values())
 
 
-def figure_cells(plan: dict[str, Any], profile: dict[str, list[str]], seeds: int) -> list[Cell]:
-    """Every run of the figure or study, in the recipe `best`; none if it is drawn from formulas."""
-    return list(cells(plan, profile, seeds, ("best",))) if "rows" in plan else []
+def figure_cells(plan: dict[str, Any], profile: dict[str, list[str]], seeds: int, recipe: str = "best") -> list[Cell]:
+    """Every run of the figure or study, in one recipe; none if it is drawn from formulas."""
+    return list(cells(plan, profile, seeds, (recipe,))) if "rows" in plan else []
+
+
+def figure_recipes(figure: dict[str, Any]) -> tuple[str, ...]:
+    """Those in which the figure can be drawn, `best` first: both where they differ in some column."""
+    differ = any("paper" in column for column in figure.get("columns", []))
+    return ("best", "paper") if differ else ("best",)
 
 
 def _of(profile: dict[str, list[str]], column: dict[str, Any]) -> list[str]:
@@ -233,8 +239,10 @@ def _of(profile: dict[str, list[str]], column: dict[str, Any]) -> list[str]:
     return profile[entry]
 
 
-def command(kind: str, name: str, profile: str) -> str:
-    return f"python scripts/reproduce.py {kind}={name}" + ("" if profile == "full" else f" profile={profile}")
+def command(kind: str, name: str, profile: str, recipe: str = "best") -> str:
+    """What to type; a figure in another recipe than `best` says so."""
+    said = ("" if recipe == "best" else f" recipes={recipe}") + ("" if profile == "full" else f" profile={profile}")
+    return f"python scripts/reproduce.py {kind}={name}{said}"
 
 
 def note(profile: str) -> str:

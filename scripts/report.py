@@ -28,6 +28,7 @@ from scripts._plan import (
     cells,
     command,
     figure_cells,
+    figure_recipes,
     names,
     note,
     own_note,
@@ -73,7 +74,7 @@ def part(profile: str, seeds: int) -> dict[str, Any]:
         "name": _NAMES.get(profile, profile),
         "note": note(profile) or "The paper's networks, data and number of steps.",
         "tables": [_table(number, profile, records, seeds) for number in names("table")],
-        "figures": [_figure(name, profile, records, seeds) for name in names("figure")],
+        "figures": [_figure(name, profile, records, seeds, recipe) for name, recipe in _figures_and_recipes()],
         "studies": [],
     }
 
@@ -151,16 +152,20 @@ def _line(line: dict[str, str], seeds: int) -> dict[str, Any]:
     }
 
 
-def _figure(name: str, profile: str, records: dict[str, _records.Record], seeds: int) -> dict[str, Any]:
+def _figures_and_recipes() -> list[tuple[str, str]]:
+    return [(name, recipe) for name in names("figure") for recipe in figure_recipes(read_figure(name))]
+
+
+def _figure(name: str, profile: str, records: dict[str, _records.Record], seeds: int, recipe: str) -> dict[str, Any]:
     from scripts import _figures
 
     plan = read_figure(name)
-    wanted = figure_cells(plan, read_profile(profile), seeds)
-    path = _figures.paths(name, profile)["svg"]
+    wanted = figure_cells(plan, read_profile(profile), seeds, recipe)
+    path = _figures.paths(name, profile, recipe)["svg"]
     return {
-        "name": f"Figure {name}" if name.isdecimal() else name,
+        "name": (f"Figure {name}" if name.isdecimal() else name) + ("" if recipe == "best" else f", recipe {recipe}"),
         "title": plan["title"],
-        "command": command("figure", name, profile),
+        "command": command("figure", name, profile, recipe),
         "picture": base64.b64encode(path.read_bytes()).decode() if path.exists() else None,
         "caption": _figures.caption(name, profile, plan, wanted, records),
         "rows": _rows(wanted, records, seeds),

@@ -11,7 +11,8 @@ study=           does the margin pay: configs/study/NAME.yaml, on reduced proble
 seeds=           runs of each row (3; a study says so itself)
 profile=         full; small: a reduced form for a CPU; tiny: a check in seconds (configs/profile/)
 rows=, columns=, recipes=  run only these, in this order: parts of labels, by commas
-                 (rows=softmax,m=4 columns=cifar10 recipes=best)
+                 (rows=softmax,m=4 columns=cifar10 recipes=best); a figure is drawn in one recipe,
+                 best unless recipes=paper is said (figures 5 and 7)
 budget_minutes=  stop by then; a run that is cut goes on from its checkpoint the next time
 parallel=        so many runs at once (1; on a GPU up to 3, as memory and cores allow)
 train=           false only writes table or figure from the records there are (make tables, make figures)
@@ -40,6 +41,7 @@ from scripts._plan import (
     cells,
     command,
     figure_cells,
+    figure_recipes,
     names,
     narrowed,
     note,
@@ -131,7 +133,10 @@ def _wanted(kind: str, own: dict[str, str], profile: str) -> tuple[dict[str, Any
         plan = read_table(own[kind])
         return plan, list(cells(plan, overrides, seeds))
     plan = read_figure(own[kind])
-    return plan, figure_cells(plan, overrides, seeds)
+    recipe = own.get("recipes", "best")
+    if recipe not in figure_recipes(plan):
+        raise ConfigError(f"recipes={recipe}: figure={own[kind]} is drawn in {_one_of(figure_recipes(plan))}")
+    return plan, figure_cells(plan, overrides, seeds, recipe)
 
 
 def _key(cell: Cell) -> str:
@@ -268,7 +273,10 @@ def _draw(name: str, profile: str, plan: dict[str, Any], wanted: Sequence[Cell])
 
     if not _figures.can_draw():
         return "figure   not drawn: matplotlib is missing (pip install matplotlib); the records are kept"
-    path = _figures.write(name, profile, plan, wanted, _records.read_records(profile))
+    records = _records.read_records(profile)
+    if wanted and not _figures.runs(wanted, records):
+        return "figure   not drawn: no run has been made yet"
+    path = _figures.write(name, profile, plan, wanted, records)
     return f"figure   {path.relative_to(ROOT)}, .svg"
 
 

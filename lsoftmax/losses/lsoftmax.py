@@ -1,4 +1,4 @@
-"""L-Softmax as a criterion (Sec. 4): cross-entropy whose target logit carries the margin m, annealed by lambda."""
+"""L-Softmax as a criterion (Eq. 4-6): cross-entropy whose target logit carries the margin m, annealed by lambda."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Softmax with cross-entropy, without bias: the paper's baseline row, and L-Softmax with m = 1 (Sec. 3)."""
+"""Softmax with cross-entropy, without bias: the paper's baseline row, and L-Softmax with m = 1."""
 
 from torch import Tensor
 

@@ -1,7 +1,7 @@
 """Figure 4: two classes in a plane, the directions that each takes, and the margin between them.
 
 A feature x at the angles theta_1 and theta_2 to the weights is class 1 in the test where |W1| cos theta_1 >
-|W2| cos theta_2; training is content with it where |W1| psi(theta_1) > |W2| cos theta_2 (Sec. 4.1). |x| cancels.
+|W2| cos theta_2; training is content with it where |W1| psi(theta_1) > |W2| cos theta_2. |x| cancels.
 """
 
 import math

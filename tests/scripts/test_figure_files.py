@@ -9,7 +9,7 @@ import pytest
 from configs.settings import compose, identity
 from lsoftmax.engine.folder import identity_sha256
 from scripts import _features
-from scripts._plan import cells, figure_cells, names, read_figure, read_profile, read_table
+from scripts._plan import cells, figure_cells, figure_recipes, names, read_figure, read_profile, read_table
 from scripts.figures import style
 
 from .conftest import FIGURES_OF_RUNS, PROFILES, composed, of
@@ -93,8 +93,27 @@ def test_the_small_figure_2_decays_the_weights_as_its_full_run_does(planned):
 
 def test_features_are_wanted_of_the_first_seed_of_figures_2_and_5(planned):
     wanted = [identity for identity, _ in _features.wanted(read_profile("small"))]
-    assert wanted == [cell.identity for name in ("2", "5") for cell in of(planned, name, "small")]
+    best = [cell.identity for name in ("2", "5") for cell in of(planned, name, "small")]
+    paper = [cell.identity for cell in figure_cells(read_figure("5"), read_profile("small"), 1, "paper")]
+    assert wanted == best + paper
     assert all(identity["seed"] == 0 for identity in wanted)
+
+
+@pytest.mark.parametrize("name", ["5", "7"])
+def test_a_figure_is_drawn_of_the_papers_method_too(name):
+    plan = read_figure(name)
+    assert figure_recipes(plan) == ("best", "paper")
+    of_m4 = [c for c in figure_cells(plan, {}, 1, "paper") if c.settings.loss.name == "lsoftmax"]
+    assert {(c.settings.schedule.lam.kind, c.settings.loss.margin_on) for c in of_m4} == {("power", "all")}
+    best = [c for c in figure_cells(plan, {}, 1) if c.column == "CIFAR10+" and c.settings.loss.name == "lsoftmax"]
+    assert {c.settings.schedule.lam.kind for c in best} == {"adaptive"}
+
+
+def test_the_paper_recipe_of_a_figure_is_the_tables():
+    of_table = {identity_sha256(c.identity) for c in cells(read_table("3"), {}, 1) if c.recipe == "paper"}
+    columns = ("CIFAR10", "CIFAR10+")
+    of_figure = [c for c in figure_cells(read_figure("5"), {}, 1, "paper") if c.column in columns]
+    assert {identity_sha256(c.identity) for c in of_figure} < of_table
 
 
 def test_a_profile_names_its_entry_of_another_network():

@@ -192,3 +192,10 @@ def test_both_files_are_written_and_are_the_same_the_next_time(kept, elsewhere):
     assert png == elsewhere / "results" / "small" / "figures" / "figure6.png"
     assert written[0] == written[1] and written[0][0].startswith(b"\x89PNG")
     assert ElementTree.fromstring(written[0][1]).tag.endswith("svg")
+
+
+def test_the_figure_in_the_papers_recipe_has_a_file_and_a_command_of_its_own():
+    wanted = figure_cells(read_figure("5"), {}, 1, "paper")
+    said = _figures.caption("5", "full", read_figure("5"), wanted, {})
+    assert "figure=5 recipes=paper" in said
+    assert _figures.paths("5", "full", "paper")["png"].name == "figure5_paper.png"

@@ -219,6 +219,8 @@ def test_without_records_the_table_is_all_not_run(script, trained, elsewhere):
         ([*ONCE, "rows=softmax,"], "rows=: no label is like it"),
         ([*ONCE, "columns=cifar"], "columns=cifar: no label is like it; there are MNIST"),
         (["figure=psi", "rows=x"], "rows=x: no label is like it; there are none"),
+        (["figure=6", "recipes=paper"], "recipes=paper: figure=6 is drawn in best"),
+        (["figure=5", "recipes=both"], "recipes=both: figure=5 is drawn in best or paper"),
         ([*ONCE, "nonsense"], "key=value"),
         ([*ONCE, "run_dir=/tmp/x"], "run_dir=: each run has a folder of its own"),
         (["study=ways", "profile=full"], "profile=full: study=ways has a size of its own (small)"),

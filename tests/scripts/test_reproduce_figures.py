@@ -57,6 +57,17 @@ def test_a_study_of_the_full_size_shares_its_runs_with_the_table(script, trained
 DRAWN = ["figure=6", "seeds=1"]
 
 
+def test_a_figure_of_runs_that_are_not_there_is_not_drawn(script, trained, elsewhere):
+    said = script("reproduce", "figure=6", "train=false")
+    assert said.code == 0 and "not drawn: no run has been made yet" in said.out
+    assert not (elsewhere / "results" / "figures").exists()
+
+
+def test_a_figure_in_the_papers_recipe_has_runs_of_its_own(script, trained):
+    said = script("reproduce", "figure=5", "seeds=1", "recipes=paper", "rows=m=4", "columns=cifar10+")
+    assert said.out.count("record ") == 1 and "schedule=cifar10+_paper" in trained[0]
+
+
 def test_a_figure_runs_its_rows_and_is_drawn(script, trained, elsewhere):
     said = script("reproduce", *DRAWN)
     assert said.code == 0 and len(trained) == 4 and "figure   outputs/results/figures/figure6.png" in said.out
@@ -84,6 +95,9 @@ def test_a_figure_of_formulas_is_drawn_without_a_run(script, trained, elsewhere)
 
 
 def test_without_training_a_figure_is_drawn_of_the_records_there_are(script, trained, elsewhere):
+    script("reproduce", *DRAWN, "rows=softmax")
+    trained.clear()
+    (elsewhere / "results" / "figures" / "figure6.png").unlink()
     assert script("reproduce", *DRAWN, "train=false").code == 0 and trained == []
     assert (elsewhere / "results" / "figures" / "figure6.png").exists()
 
