@@ -57,7 +57,7 @@ class PackedDataset(Dataset):
 @dataclass
 class LfwDataset(Dataset):
     test_images: int | None = option(**maybe(whole(1)))
-    min_images: int = option(**whole(2))
+    min_images: int = option(**whole(1))
 
 
 @dataclass

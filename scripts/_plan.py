@@ -13,7 +13,7 @@ from configs.settings import ROOT, compose, identity
 
 # What a file may say: what it must, what it can.
 KEYS = {
-    "table": ("title metric published rows columns", "note reduced"),
+    "table": ("title metric published rows columns", "note full reduced recipes"),
     "table's row": ("label overrides numbers", "paper"),
     "table's column": ("label overrides paper", "profile then"),
     "figure": ("title", "rows columns features m cases angle_between_weights margins schedules"),
@@ -255,9 +255,9 @@ def note(profile: str) -> str:
 
 
 def own_note(table: dict[str, Any], profile: str) -> str:
-    """What the table's own file says of it, and of its reduced form."""
-    reduced = None if profile == "full" else table.get("reduced")
-    return " ".join(f"{part.strip().rstrip('.')}." for part in (table.get("note"), reduced) if part)
+    """What the table's own file says of it, and of this size."""
+    of_size = table.get("full" if profile == "full" else "reduced")
+    return " ".join(f"{part.strip().rstrip('.')}." for part in (table.get("note"), of_size) if part)
 
 
 def table_note(table: dict[str, Any], profile: str) -> str:

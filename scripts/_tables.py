@@ -27,6 +27,8 @@ class Compared(NamedTuple):
     high: float | None
 
 
+_RECIPES = "`paper` is Section 5.1 with the authors' lambda, `best` what the bare command runs"  # unless a table says
+
 Results = dict[tuple[str, str, str], list[Record]]  # (row, column, recipe) -> the runs that there are
 
 
@@ -71,7 +73,8 @@ def markdown(table: dict[str, Any], results: Results, command: str, note: str, o
     lines = [f"# {table['title']}", "", f"`{command}`", "", *([note, ""] if note else [])]
     for column in table["columns"]:
         lines += [f"## {column['label']}", "", *_column(table, column["label"], results), ""]
-    lines += provenance([record for runs in results.values() for record in runs], METRICS[table["metric"]])
+    runs = [record for found in results.values() for record in found]
+    lines += provenance(runs, METRICS[table["metric"]], table.get("recipes", _RECIPES))
     if others:
         lines += ["", f"Left out: {others} records of runs on other data."]
     return "\n".join(lines) + "\n"
@@ -241,7 +244,7 @@ def _number(value: float | None) -> str:
     return "N/A" if value is None else f"{value:.2f}"
 
 
-def provenance(runs: list[Record], metric: Metric) -> list[str]:
+def provenance(runs: list[Record], metric: Metric, recipes: str) -> list[str]:
     """What the numbers mean and where they come from, in Markdown lines."""
     if not runs:
         return ["No run of this table has been made yet."]
@@ -249,8 +252,8 @@ def provenance(runs: list[Record], metric: Metric) -> list[str]:
         f"{metric.meaning}, mean ± standard deviation (runs; how many of them collapsed or diverged, and how many are "
         "worse than our softmax's mean). `difference` is ours minus the paper's; "
         f"`against softmax` ours minus our softmax on the same test {metric.tests}, with a 95 % interval "
-        f"over seeds and {metric.tests} where both have two runs. `paper` is Section 5.1 with the authors' lambda, "
-        f"`best` what the bare command runs. {metric.collapsed}"
+        f"over seeds and {metric.tests} where both have two runs. {recipes}. "
+        f"{metric.collapsed}"
     )
     return [meaning, "", f"{made_with(runs)}."]
 

@@ -64,7 +64,7 @@ BAD: dict[str, tuple[str, list[Any]]] = {
         ["lfw", None, 3, [3], ["a/b"], [".."], [""], ["lfw", "lfw"], ["held_out"], {"a": 1}],
     ),
     "dataset.stream": ("true or false or null", ["yes", 1, 0, [True]]),
-    "dataset.min_images": whole(2),
+    "dataset.min_images": whole(1),
     "model.name": choice(*MODELS),
     "model.width": positive(),
     "model.activation": choice("prelu", "relu", null=True),

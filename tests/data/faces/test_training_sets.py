@@ -174,6 +174,11 @@ def test_people_with_two_images_are_trained_on(lfw: Path) -> None:
     assert data.load("lfw_dev", lfw, min_images=3).train.class_names == ("Ann_A", "Di_D")
 
 
+def test_people_with_a_single_image_can_be_trained_on_too(lfw: Path) -> None:
+    splits = data.load("lfw_dev", lfw, min_images=1)
+    assert splits.train.class_names == tuple(COUNTS) and len(splits.test) == 1
+
+
 def test_images_that_are_no_cuts_of_the_face_are_said(lfw: Path, face: Callable[..., bytes]) -> None:
     assert data.load("lfw_dev", lfw).notes == ()
     for number in (1, 2):
