@@ -44,12 +44,13 @@ def load_data(settings: Settings) -> Splits:
 def build_network(settings: Settings, images: ImageSet, device: torch.device) -> tuple[Backbone, Criterion]:
     """Backbone and criterion for such images, initialised from the seed; UserError if the options make no network."""
     torch.manual_seed(settings.seed)
+    what = "model"
     try:
         backbone = models.build(image_shape=images.image_shape, **asdict(settings.model))
-        options = asdict(settings.loss)
+        what, options = "loss", asdict(settings.loss)
         criterion = losses.create(options.pop("name"), backbone.feature_size, images.num_classes, **options)
     except ValueError as error:
-        raise UserError(f"model: {error}") from error
+        raise UserError(f"{what}: {error}") from error
     return backbone.to(device), criterion.to(device)
 
 
@@ -140,7 +141,7 @@ def streams(settings: Settings, images: ImageSet, device: torch.device) -> bool:
     """Whether training reads its images from their file batch by batch: as `dataset.stream` says, else by need."""
     if not isinstance(images, MappedSet):
         return False
-    wanted: bool | None = settings.dataset.stream
+    wanted: bool | None = getattr(settings.dataset, "stream", None)  # of a set of one's own that has no such option
     return images.nbytes > FITS * free_bytes(device) if wanted is None else wanted
 
 
@@ -204,6 +205,7 @@ def facts(splits: Splits, trainer: Trainer) -> dict[str, Any]:
     criterion = trainer.criterion
     return {
         "num_classes": splits.train.num_classes,
+        "image_shape": list(splits.train.image_shape),
         "test_images": len(splits.test),
         "parameters": models.count_parameters(trainer.backbone) + models.count_parameters(criterion),
         "multiply_adds": models.multiply_adds(trainer.backbone, splits.train.image_shape) + criterion.weight.numel(),

@@ -131,7 +131,10 @@ def _run(job: Job, overrides: list[str], others: Collection[Path | None] = ()) -
         settings = compose(overrides)
         path = run_directory(settings, overrides)
         if path in others:
-            raise ConfigError(f"run_dir={path} is one folder for several jobs of the sweep; leave it out")
+            raise ConfigError(
+                f"{path} is the folder of another job of the sweep too: leave run_dir= out; jobs that differ in "
+                "data_root, device or trainer.* alone are one run"
+            )
         return job(settings, path)
     except ConfigError as error:
         return _fail(error)

@@ -63,7 +63,7 @@ def summary_of_ended(settings: Settings, result: dict[str, Any], path: Path) -> 
 
     try:
         result["test_error"], float(result["seconds"])  # shown of a sweep
-        how = f"{result['precision']} on {result['device']}"
+        how = f"{result['precision']} on {result['device']}, data {result['dataset_sha256'][:12]}"
         words = summary(settings, result, path)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise UserError(f"{path / 'result.json'} is damaged; trainer.overwrite=true starts this run anew") from error

@@ -180,7 +180,7 @@ def identity(settings: Settings) -> dict[str, Any]:
             del values["dataset"][name]
     for key, unused in (("lam", schema.UNUSED_BY), ("lr", schema.UNUSED_BY_LR)):
         group = values["schedule"][key]
-        for name in unused[group["kind"]]:
+        for name in unused.get(group["kind"], ()):
             del group[name]
     for key in ("gradient", "margin_on"):  # they are in the loss
         del values["schedule"][key]
@@ -197,7 +197,7 @@ def identity_of(record: dict[str, Any]) -> dict[str, Any]:
     loss = schema.LOSSES[values["loss"]["name"]]
     unsaid = LOSS_ADDED_LATER.get(loss, {}).items()
     values["loss"] = {key: value for key, value in values["loss"].items() if (key, value) not in unsaid}
-    if loss is not schema.LSoftmax:
+    if not issubclass(loss, schema.LSoftmax):
         values["schedule"] = {key: value for key, value in values["schedule"].items() if key != "lam"}
     return values
 
@@ -247,12 +247,23 @@ def _is_folder(path: str) -> bool:
 
 
 def of_run(run: Path, overrides: Sequence[str] = ()) -> Settings:
-    """A run's own settings, executed as the options say. ConfigError for one that would make another run of it."""
+    """A run's own settings, executed as the options say. ConfigError for one that would make another run of it.
+
+    A pack may have moved: `dataset.folder` can be given anew.
+    """
     path = run / "config.yaml"
-    own, asked = identity(from_file(path)), from_file(path, overrides)
-    if identity(asked) != own:
+    own, asked = _wherever(from_file(path)), from_file(path, overrides)
+    if _wherever(asked) != own:
         wrong = next(
-            (option for option in overrides if identity(from_file(path, [option])) != own), " ".join(overrides)
+            (option for option in overrides if _wherever(from_file(path, [option])) != own), " ".join(overrides)
         )
-        raise ConfigError(f"{wrong}: the run in {run} was made otherwise; device=, data_root= and trainer.* can be set")
+        can = "device=, data_root=, dataset.folder= and trainer.* can be set"
+        raise ConfigError(f"{wrong}: the run in {run} was made otherwise; {can}")
     return asked
+
+
+def _wherever(settings: Settings) -> dict[str, Any]:
+    """The identity, wherever the pack lies."""
+    values = identity(settings)
+    values["dataset"].pop("folder", None)
+    return values

@@ -106,6 +106,12 @@ def _check_sizes(request: Request) -> None:
 
 
 def _split(train: ImageSet, test: ImageSet, request: Request) -> Splits:
+    if train.class_names != test.class_names:
+        only = sorted(set(train.class_names) ^ set(test.class_names))
+        differ = f"in one of them alone are {', '.join(only[:5])}" if only else "their order differs"
+        raise UserError(f"the classes of training and test images differ: {differ}")
+    if train.image_shape != test.image_shape:
+        raise UserError(f"training images are {train.image_shape}, test images {test.image_shape}")
     if request.classes is not None:
         train, test = (take_classes(part, request.classes, request.first_class) for part in (train, test))
 

@@ -20,9 +20,13 @@ class ImageSet:
     class_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        assert self.images.dtype == torch.uint8 and self.images.dim() == 4
-        assert self.labels.dtype == torch.int64 and self.labels.shape == self.images.shape[:1]
-        assert len(self) == 0 or (int(self.labels.min()) >= 0 and int(self.labels.max()) < self.num_classes)
+        images, labels = self.images, self.labels
+        if images.dtype != torch.uint8 or images.dim() != 4:
+            raise ValueError(f"images must be uint8 (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
+        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+            raise ValueError(f"labels must be int64 ({len(images)},), got {labels.dtype} {tuple(labels.shape)}")
+        if len(self) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
+            raise ValueError(f"labels must lie in 0 .. {self.num_classes - 1}, the number of class names less one")
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -5,6 +5,7 @@ from typing import Any
 
 from configs.settings import identity
 from data.faces.templates import LANDMARKS, TEMPLATES
+from models import TABLE1
 from scripts._network import Network
 
 CITATION = """@inproceedings{liu2016large,
@@ -60,10 +61,14 @@ def card(network: Network, result: Mapping[str, Any]) -> str:
     classes, features = len(network.criterion.weight), network.backbone.feature_size
     loss = settings.loss.name + (f" (m = {settings.loss.m:g})" if hasattr(settings.loss, "m") else "")
     scaled = "" if settings.model.width == 1 else f", {settings.model.width:g} times as wide as in the paper"
+    of_table = settings.model.name in TABLE1
+    kind = (
+        "convolutional network after Table 1 of the L-Softmax paper" if of_table else settings.model.name + " network"
+    )
     colour = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
     return f"""# {settings.model.name} network, trained with {loss} on {settings.dataset.name}
 
-A convolutional network after Table 1 of the L-Softmax paper{scaled}.
+A {kind}{scaled}.
 It maps an image to an embedding of {features} numbers and to the plain logits (without margin) of {classes:,} classes,
 which are numbered as in the data set.
 

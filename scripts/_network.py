@@ -63,7 +63,7 @@ def open_network(run: Path, overrides: Sequence[str] = ()) -> Network:
             raise UserError(f"{path} lacks {name}: it was not written by train.py")
     device = choose_device(settings.device)
     set_determinism(True)
-    shape = _image_shape(settings, tensors, path)
+    shape = _image_shape(settings, tensors, metadata, path)
     num_classes = len(tensors["criterion.weight"])
     # No images: the network is made for their shape and the number of classes alone.
     images = ImageSet(torch.empty(0, *shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), ("",) * num_classes)
@@ -84,9 +84,18 @@ def _made(metadata: dict[str, Any], path: Path) -> dict[str, Any] | None:
     return made
 
 
-def _image_shape(settings: Settings, tensors: dict[str, Tensor], path: Path) -> tuple[int, int, int]:
-    """(C, H, W): that of a mean image, else of the usual sizes the one with which the fully connected layer fits."""
+def _image_shape(
+    settings: Settings, tensors: dict[str, Tensor], metadata: dict[str, Any], path: Path
+) -> tuple[int, int, int]:
+    """(C, H, W) as the weights say; of older ones that of a mean image, else of the usual sizes the one that fits."""
     channels, height, width = tensors["input.mean"].shape
+    said = metadata.get("image_shape")
+    if said is not None:
+        if not (isinstance(said, list) and len(said) == 3 and all(type(n) is int and n > 0 for n in said)):
+            raise UserError(f"{path}: damaged, its metadata do not say how large the images were")
+        if said[0] != channels or (max(height, width) > 1 and said[1:] != [height, width]):
+            raise UserError(f"{path}: damaged, its mean image and the size of its images differ")
+        return said[0], said[1], said[2]
     shapes = [(channels, height, width)] if max(height, width) > 1 else _usual(settings, channels)
     fc = tensors.get("backbone.fc.weight")
     for shape in shapes:

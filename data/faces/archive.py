@@ -10,7 +10,7 @@ from typing import NamedTuple
 from lsoftmax.errors import UserError, one_line
 
 from .decode import IMAGE_BYTES, ImageError
-from .names import is_image_name, relative
+from .names import OF_ANOTHER_KIND, is_image_name, is_other_image, relative
 from .positional import PositionalFile
 
 MAX_MEMBERS = 10_000_000
@@ -75,6 +75,8 @@ class ZipImages:
         member = Member(info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type)
         if name is not None and not is_image_name(name):
             self.others[name] = member
+            if is_other_image(name):
+                self.left_out.append((raw, OF_ANOTHER_KIND))
             return
         reason = ""
         if name is None:

@@ -118,7 +118,7 @@ class Crop:
             return image
         if (image.height, image.width, width) == (112, 112, 96):  # the narrow crop is its columns 8 .. 103
             return image.crop((8, 0, 104, 112))
-        remarks.add(f"{image.height} x {image.width} is no aligned size, scaled")
+        remarks.add(f"of another size than {height} x {width}, scaled")
         scale = max(height / image.height, width / image.width)
         # One of them is 0, but for rounding, and Pillow takes nothing below.
         left, top = max(0.0, (image.width - width / scale) / 2), max(0.0, (image.height - height / scale) / 2)

@@ -6,13 +6,14 @@ from pathlib import Path
 from lsoftmax.errors import UserError
 
 from .decode import IMAGE_BYTES, ImageError
-from .names import EXTENSIONS, is_image_name
+from .names import EXTENSIONS, OF_ANOTHER_KIND, is_image_name, is_other_image
 
 
 class FolderImages:
     """`names` (ID/file, sorted byte by byte) and `read(name)`.
 
-    Levels with one single folder and no image are passed through on the way down. `left_out` lists empty files.
+    Levels with one single folder and no image are passed through on the way down. `left_out` lists empty files, images
+    of other kinds, and folders within those of people.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -37,9 +38,14 @@ class FolderImages:
 
     def _add(self, folder: "os.DirEntry[str]") -> None:
         for entry in sorted(_entries(folder.path), key=_by_bytes):
+            name = f"{folder.name}/{entry.name}"
+            if entry.is_dir():
+                self.left_out.append((name, "a folder within a folder of images"))
+            elif is_other_image(entry.name):
+                self.left_out.append((name, OF_ANOTHER_KIND))
             if not is_image_name(entry.name) or not entry.is_file():
                 continue
-            name, size = f"{folder.name}/{entry.name}", entry.stat().st_size
+            size = entry.stat().st_size
             if size == 0:
                 self.left_out.append((name, "empty"))
             elif size > IMAGE_BYTES:

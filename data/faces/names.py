@@ -1,6 +1,9 @@
 """Names of images: what counts as one, and paths that do not leave their root."""
 
 EXTENSIONS = (".jpg", ".png", ".jpeg", ".bmp")  # the likeliest first
+# Images that are not read: to pass them over in silence would lose people.
+OTHERS = (".webp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".pgm")
+OF_ANOTHER_KIND = "an image of another kind than JPEG, PNG or BMP"
 
 
 def is_image_name(path: str) -> bool:
@@ -28,6 +31,11 @@ def tail(path: str) -> str:
 def parent(path: str) -> str:
     """The name of the folder it lies in; "" if in none."""
     return path.rpartition("/")[0].rpartition("/")[2]
+
+
+def is_other_image(path: str) -> bool:
+    """By its extension: an image of a kind that is not read."""
+    return path.lower().endswith(OTHERS) and is_image_name(f"{path}{EXTENSIONS[0]}")
 
 
 class Resolver:

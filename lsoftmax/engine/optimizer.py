@@ -29,9 +29,16 @@ def build_optimizer(backbone: nn.Module, criterion: nn.Module, plan: Plan) -> to
     ]
     if criterion.bias is not None:
         groups.append({"params": [criterion.bias], "lr_factor": 2.0 * plan.classifier_lr_factor, "weight_decay": 0.0})
+    groups.append({"params": list(_others(criterion)), "lr_factor": plan.classifier_lr_factor, "weight_decay": 0.0})
     groups = [group for group in groups if group["params"]]
     # fused: it honours `found_inf`, by which the guard masks updates without a synchronisation.
     return torch.optim.SGD(groups, lr=plan.lr(0), momentum=plan.momentum, fused=True)
+
+
+def _others(criterion: nn.Module) -> Iterator[nn.Parameter]:
+    """What a loss of one's own learns beside class weights: none of ours does."""
+    known = {id(criterion.weight), id(criterion.bias)}
+    return (p for p in criterion.parameters() if id(p) not in known)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

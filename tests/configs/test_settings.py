@@ -1,16 +1,16 @@
 """The crossing into typed settings, and back into a file."""
 
 import json
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from configs import ROOT, ConfigError, compose
+from configs import ROOT, ConfigError, compose, schema
 from configs.schema import UNUSED_BY, UNUSED_BY_LR, Lambda, LearningRate, Settings, Trainer
-from configs.settings import from_file, identity, identity_of, to_yaml
+from configs.settings import from_file, identity, identity_of, of_run, to_yaml
 from lsoftmax.engine.folder import identity_sha256
 from lsoftmax.engine.plan import TrainerOptions
 from scripts import _plan
@@ -304,3 +304,41 @@ def test_an_older_record_of_softmax_is_the_same_run() -> None:
 def test_an_empty_lsoftmax_data_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LSOFTMAX_DATA", "")
     assert compose([]).data_root == str(ROOT / "outputs/data")
+
+
+@pytest.fixture
+def of_a_pack(tmp_path):
+    """A run's folder, of a pack that has moved since."""
+    settings = compose(["dataset=webface", f"dataset.folder={tmp_path / 'old'}"])
+    (tmp_path / "config.yaml").write_text(to_yaml(settings))
+    return tmp_path
+
+
+def test_a_pack_may_have_moved(of_a_pack):
+    assert of_run(of_a_pack, ["dataset.folder=/elsewhere"]).dataset.folder == "/elsewhere"
+
+
+def test_nothing_else_of_the_data_may_be_given_anew(of_a_pack):
+    with pytest.raises(ConfigError, match="dataset.validation=50: the run in .* was made otherwise"):
+        of_run(of_a_pack, ["dataset.folder=/elsewhere", "dataset.validation=50"])
+
+
+@dataclass
+class OwnMargin(schema.LSoftmax):
+    """A loss of one's own with a lambda and one more option."""
+
+    smoothing: float = 0.1
+
+
+def test_the_lambda_of_an_annealed_loss_of_ones_own_is_part_of_the_run(monkeypatch):
+    monkeypatch.setitem(schema.LOSSES, "own", OwnMargin)
+    plain = compose(["dataset=mnist5k"])
+    own = replace(plain, loss=OwnMargin(**(asdict(plain.loss) | {"name": "own"})))
+    assert identity_of(identity(own))["schedule"]["lam"] == identity(plain)["schedule"]["lam"]
+
+
+def test_a_lambda_of_ones_own_needs_no_entry_among_the_unused():
+    lam = replace(compose(["dataset=mnist5k"]).schedule.lam, kind="cosine")
+    settings = compose(["dataset=mnist5k"])
+    settings = replace(settings, schedule=replace(settings.schedule, lam=lam))
+    assert identity(settings)["schedule"]["lam"]["kind"] == "cosine"

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import data
+from data import registry
 from lsoftmax.errors import UserError
 
 
@@ -117,3 +118,39 @@ def test_import_and_default_set_leave_heavy_packages_alone() -> None:
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert finished.stdout == "[]\n"
+
+
+def a_set(names: str, size: int = 8) -> data.ImageSet:
+    labels = torch.arange(len(names)).repeat(4)
+    return data.ImageSet(torch.zeros(len(labels), 1, size, size, dtype=torch.uint8), labels, tuple(names))
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (a_set("abd"), "in one of them alone are c, d"),
+        (a_set("ab"), "in one of them alone are c"),
+        (a_set("acb"), "their order differs"),
+        (a_set("abc", size=9), r"training images are \(1, 8, 8\), test images \(1, 9, 9\)"),
+    ],
+)
+def test_training_and_test_images_must_be_of_one_kind(monkeypatch, test: data.ImageSet, message: str) -> None:
+    monkeypatch.setitem(registry.DATASETS, "own", lambda request: (a_set("abc"), test))
+    with pytest.raises(UserError, match=message):
+        data.load("own", ".")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64), "images must be uint8"),
+        (torch.zeros(2, 4, 4, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), "images must be uint8"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2), r"labels must be int64 \(2,\)"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), r"labels must be int64 \(2,\)"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 2]), r"labels must lie in 0 \.\. 1"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([-1, 0]), r"labels must lie in 0 \.\. 1"),
+    ],
+)
+def test_a_reader_that_returns_something_else_is_told(images, labels, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        data.ImageSet(images, labels, ("a", "b"))

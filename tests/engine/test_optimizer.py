@@ -43,6 +43,18 @@ def test_every_parameter_is_in_exactly_one_group(name):
     assert sorted(map(id, grouped)) == sorted(map(id, [*network.parameters(), *criterion.parameters()]))
 
 
+def test_what_else_a_loss_learns_is_trained_without_decay(network):
+    class WithTemperature(losses.LSoftmax):
+        def __init__(self, *sizes, **options):
+            super().__init__(*sizes, **options)
+            self.log_scale = torch.nn.Parameter(torch.zeros(()))
+
+    criterion = WithTemperature(network.feature_size, 10)
+    optimizer = build_optimizer(network, criterion, make_plan(classifier_lr_factor=0.5))
+    group = group_of(optimizer, criterion.log_scale)
+    assert (group["lr_factor"], group["weight_decay"]) == (0.5, 0.0)
+
+
 def test_kernels_and_matrices_decay(network, criterion):
     optimizer = build_optimizer(network, criterion, make_plan())
     weights = [m.weight for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]

@@ -121,7 +121,7 @@ def test_the_description_has_shapes_preprocessing_and_numbers(exported, result):
     assert config["output"]["logits"] == ["N", 10]
     assert config["training"]["dataset"]["name"] == "mnist5k" and config["training"]["seed"] == 0
     assert config["result"]["test_error"] == result["test_error"]
-    assert config["dataset_sha256"] == result["dataset_sha256"]
+    assert config["dataset_sha256"] == result["dataset_sha256"] and result["image_shape"] == [1, 28, 28]
 
 
 def test_the_card_says_what_it_is(exported, result):
@@ -221,6 +221,24 @@ def test_a_size_that_the_weights_leave_open_is_that_of_the_data_set(run_of):
     options = ["model=cifar10", "model.width=0.0625", "model.input_size=[16,16]", "dataset.like=cifar100"]
     run = run_of((3, 32, 32), torch.zeros(3, 1, 1), *options)
     assert open_network(run).image_shape == (3, 32, 32)
+
+
+def test_the_size_of_the_images_is_what_the_weights_say(script, run_of, tmp_path):
+    """With a mean per channel 28 x 28, 30 x 30 and 32 x 32 pixels make one network: pools that round up leave 4 x 4."""
+    run = run_of((3, 30, 30), torch.zeros(3, 1, 1), *NARROW, metadata={"image_shape": [3, 30, 30]})
+    assert script("export", f"run={run}", f"out={tmp_path / 'out'}").code == 0
+    images = pictures(2, (3, 30, 30))
+    expected, _ = embedded(run, images)
+    found = torch.export.load(tmp_path / "out" / "model.pt2").module()(images)[0].double()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+    assert "(N, 3, 30, 30)" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("said", ["30 x 30", [3, 30], [3, 30, 0], [1, 30, 30]])
+def test_a_damaged_size_of_the_images_is_one_line(script, run_of, tmp_path, said):
+    run = run_of((3, 30, 30), torch.zeros(3, 1, 1), *NARROW, metadata={"image_shape": said})
+    found = script("export", f"run={run}", f"out={tmp_path / 'out'}")
+    assert found.code == 2 and "damaged" in found.err and found.err.count("\n") == 1
 
 
 def test_images_of_another_size_are_refused_by_the_graph(exported):

@@ -109,7 +109,7 @@ def test_a_detector_of_the_users_own_is_asked(script, tmp_path, monkeypatch) -> 
 def test_sizes_that_are_no_aligned_ones_are_warned_about(script, tmp_path) -> None:
     source = write_people(tmp_path / "raw", {"a": 2}, 250, 250)
     said = script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true"))
-    assert said.code == 0 and "warning  2 images: 250 x 250 is no aligned size, scaled" in said.out
+    assert said.code == 0 and "warning  2 images: of another size than 112 x 96, scaled" in said.out
 
 
 def test_a_blue_set_is_warned_about(script, tmp_path) -> None:

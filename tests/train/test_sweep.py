@@ -89,7 +89,7 @@ def test_jobs_of_a_sweep_may_not_share_a_folder(
     command: Command, tmp_path: Path, tiny: Options, result: Result
 ) -> None:
     done = command("-m", *tiny, "seed=0,1", f"run_dir={tmp_path / 'one'}", "trainer.overwrite=true")
-    assert done.code == 2 and "is one folder for several jobs of the sweep" in done.err
+    assert done.code == 2 and "is the folder of another job of the sweep too" in done.err
     assert result(tmp_path / "one")["seed"] == 0
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from data.faces import ImageError
 from data.faces.archive import ZipImages
+from data.faces.names import OF_ANOTHER_KIND
 from data.faces.sources import open_source
 from lsoftmax.errors import UserError
 
@@ -157,3 +158,25 @@ def test_the_fingerprint_is_of_names_and_contents(folder, tmp_path, files) -> No
     assert open_source(folder).fingerprint == before
     (folder / "0000045" / "001.jpg").write_bytes(b"longer than it was" * 999)
     assert open_source(folder).fingerprint != before
+
+
+def test_images_that_are_not_read_and_folders_within_are_counted(folder, files) -> None:
+    content = next(iter(files.values()))
+    for name in ("a.webp", "b.TIF"):
+        (folder / "0000045" / name).write_bytes(content)
+    (folder / "0000045" / "more").mkdir()
+    catalogue = open_source(folder)
+    assert contents(catalogue) == files
+    assert catalogue.left_out == [
+        ("0000045/a.webp", OF_ANOTHER_KIND),
+        ("0000045/b.TIF", OF_ANOTHER_KIND),
+        ("0000045/more", "a folder within a folder of images"),
+    ]
+
+
+def test_images_of_a_zip_that_are_not_read_are_counted(tmp_path, files) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a/1.jpg", next(iter(files.values())))
+        archive.writestr("a/2.webp", b"x")
+        archive.writestr("a/notes.txt", b"x")
+    assert open_source(tmp_path / "x.zip").left_out == [("a/2.webp", OF_ANOTHER_KIND)]

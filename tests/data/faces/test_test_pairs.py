@@ -86,7 +86,7 @@ def test_a_bin_pack(root: Path, face: Callable[..., bytes]) -> None:
 def test_images_of_a_bin_pack_that_are_scaled_are_remarked(root: Path, face: Callable[..., bytes]) -> None:
     encoded = [face(seed, 95, 95, format="PNG") for seed in range(40)]
     (root / "x.bin").write_bytes(pickle.dumps((encoded, [k % 2 == 0 for k in range(20)])))
-    assert "x: 40 images: 95 x 95 is no aligned size, scaled" in data.load("webface", root, verify=["x"]).notes
+    assert "x: 40 images: of another size than 112 x 96, scaled" in data.load("webface", root, verify=["x"]).notes
 
 
 def test_folds_of_one_kind_are_an_error_before_training(root: Path, packed: np.ndarray) -> None:

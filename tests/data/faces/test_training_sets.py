@@ -184,8 +184,8 @@ def test_images_that_are_no_cuts_of_the_face_are_said(lfw: Path, face: Callable[
     for number in (1, 2):
         (lfw / "lfw" / "images" / "Ann_A" / f"Ann_A_{number:04d}.jpg").write_bytes(face(number, 250, 250))
     train, pairs = data.load("lfw_dev", lfw).notes
-    assert train == "peopleDevTrain: 2 images: 250 x 250 is no aligned size, scaled"
-    assert re.fullmatch("pairsDevTest: [12] images: 250 x 250 is no aligned size, scaled", pairs)
+    assert train == "peopleDevTrain: 2 images: of another size than 112 x 96, scaled"
+    assert re.fullmatch("pairsDevTest: [12] images: of another size than 112 x 96, scaled", pairs)
 
 
 def test_the_people_of_the_test_are_read_with_all_their_images(lfw: Path, face: Callable[..., bytes]) -> None:
