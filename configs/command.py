@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -46,8 +47,10 @@ def run_command(job: Job) -> int:
         Path.cwd()
     except FileNotFoundError:
         return _fail(ConfigError("the working folder is gone; change to one that exists")).code
-    with _unread_helps():
-        asked = get_args_parser().parse_args()
+    try:
+        asked = _read_flags()
+    except ConfigError as error:
+        return _fail(error).code
     if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:
         return _show()
     if asked.config_name or asked.config_path or asked.config_dir or asked.experimental_rerun:
@@ -70,6 +73,18 @@ def say(text: str, stream: str = "stdout") -> None:
         print(text, file=getattr(sys, stream), flush=True)
     except OSError:
         silence(stream)
+
+
+def _read_flags() -> argparse.Namespace:
+    """Hydra's flags wherever they stand, and the overrides. ConfigError for one that there is not."""
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message}; options are KEY=VALUE, and --help lists them")
+
+    with _unread_helps():
+        parser = get_args_parser()
+        parser.error = refuse  # type: ignore[method-assign]
+        return parser.parse_intermixed_args()
 
 
 @contextmanager

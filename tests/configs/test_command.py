@@ -65,6 +65,18 @@ def test_a_users_mistake_is_one_line_and_code_2(command: Command, option: str) -
     assert said.out == ""
 
 
+@pytest.mark.parametrize("flags", [["--nonsense"], ["loss.m=2", "--nonsense", "x"], ["--cfg", "nothing"], ["--cfg"]])
+def test_a_flag_that_there_is_not_is_one_line(command: Command, flags: list[str]) -> None:
+    said = command(*flags)
+    assert (said.code, said.jobs, said.out) == (2, [], "")
+    assert said.err.startswith("error: ") and said.err.count("\n") == 1
+
+
+def test_flags_may_stand_among_the_overrides(command: Command) -> None:
+    jobs = [command(*line).jobs for line in (["-m", "seed=1", "loss.m=2,3"], ["seed=1", "-m", "loss.m=2,3"])]
+    assert jobs[0] == jobs[1] and len(jobs[0]) == 2
+
+
 def test_a_bug_in_a_job_is_not_swallowed(command: Command) -> None:
     def broken(settings: Settings, path: Path) -> Outcome:
         raise ZeroDivisionError("a bug")
