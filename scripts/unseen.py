@@ -99,7 +99,10 @@ def images_for(settings: Settings) -> "ImageSet":
     if name == "lfw_dev":
         from data.faces import lfw_dev
 
-        return lfw_dev.read_others(Path(settings.data_root).expanduser())
+        images, notes = lfw_dev.read_others(Path(settings.data_root).expanduser())
+        for note in notes:
+            print(f"warning: {note}", file=sys.stderr)
+        return images
     from assemble import load_data
 
     others = compose(["dataset=cifar100"])

@@ -50,10 +50,12 @@ def read(request: Request) -> Splits:
     return Splits(train, None, test, verification=(pairs,), notes=notes, preparation=CROP.describe())
 
 
-def read_others(root: Path) -> ImageSet:
-    """All images of the people of View 1's test, none of whom is trained on: 3,708 of 1,711."""
+def read_others(root: Path) -> tuple[ImageSet, tuple[str, ...]]:
+    """All images of the people of View 1's test, none of whom is trained on, 3,708 of 1,711; what was noticed."""
     names, labels, people = _people(root / FOLDER / OTHERS, 1)
-    return ImageSet(_decoded(root / FOLDER / "images", names, Remarks()), labels, people)
+    noticed = Remarks()
+    images = ImageSet(_decoded(root / FOLDER / "images", names, noticed), labels, people)
+    return images, tuple(f"{Path(OTHERS).stem}: {note}" for note in noticed.said())
 
 
 def _people(path: Path, min_images: int) -> tuple[list[str], torch.Tensor, tuple[str, ...]]:

@@ -190,10 +190,13 @@ def test_images_that_are_no_cuts_of_the_face_are_said(lfw: Path, face: Callable[
 
 def test_the_people_of_the_test_are_read_with_all_their_images(lfw: Path, face: Callable[..., bytes]) -> None:
     (lfw / "lfw" / "peopleDevTest.txt").write_text("2\nCy\t1\nDi_D\t4\n")
-    others = lfw_dev.read_others(lfw)
+    others, notes = lfw_dev.read_others(lfw)
+    assert notes == ()
     assert others.class_names == ("Cy", "Di_D") and others.labels.tolist() == [0, 1, 1, 1, 1]
     expected = torch.tensor(Crop(align="none")(face(21, format="PNG"))).permute(2, 0, 1)
     assert torch.equal(others.images[0], expected)
+    (lfw / "lfw" / "images" / "Cy" / "Cy_0001.png").write_bytes(face(21, 250, 250, format="PNG"))
+    assert lfw_dev.read_others(lfw)[1] == ("peopleDevTest: 1 images: of another size than 112 x 96, scaled",)
 
 
 def test_without_the_list_of_the_test_the_people_are_an_error(lfw: Path) -> None:
