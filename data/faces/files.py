@@ -77,7 +77,9 @@ def _find(root: Path, name: str) -> Path | None:
         raise UserError(f"the name {name!r} leads out of {root}")
     path = root / relative
     if relative.suffix.lower() in EXTENSIONS:
-        candidates = [path]
+        spellings = (relative.suffix, relative.suffix.lower(), relative.suffix.upper())
+        candidates = [path.with_suffix(suffix) for suffix in spellings]
     else:
-        candidates = [path.with_name(path.name + extension) for extension in EXTENSIONS]
+        endings = (*EXTENSIONS, *map(str.upper, EXTENSIONS))
+        candidates = [path.with_name(path.name + ending) for ending in endings]
     return next((candidate for candidate in candidates if os.path.isfile(candidate)), None)  # Path's own may raise

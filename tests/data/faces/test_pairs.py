@@ -170,6 +170,14 @@ def test_names_find_their_files(folder, name, file):
     assert find_images(folder, [name]) == [folder / file]
 
 
+@pytest.mark.parametrize(("name", "file"), [("a/x", "x.JPG"), ("a/x.jpg", "x.JPG"), ("a/x.PNG", "x.png")])
+def test_the_case_of_an_extension_does_not_count(tmp_path, name, file):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / file).touch()
+    [found] = find_images(tmp_path, [name])
+    assert found.samefile(tmp_path / "a" / file)
+
+
 def test_missing_images_are_listed(folder):
     with pytest.raises(UserError, match="2 of 3 images are not in .*: a/a_0003, c/c_0001.jpg$"):
         find_images(folder, ["a/a_0003", "a/a_0001", "c/c_0001.jpg"])
