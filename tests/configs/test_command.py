@@ -1,6 +1,7 @@
 """run_command: exit codes, and sweeps that go on whatever fails."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -244,6 +245,42 @@ def test_after_a_signal_a_job_that_cannot_be_composed_is_not_started_either(comm
     said = command("-m", "loss=lsoftmax,nope", job=ends_with(130))
     assert [row[1] for row in said.table] == ["ended", "not started"]
     assert said.code == 130
+
+
+def test_the_folder_of_a_job_that_diverged_is_taken_too(command: Command, tmp_path: Path) -> None:
+    said = command("-m", "seed=0,1", f"run_dir={tmp_path}", job=lambda _, path: Outcome(3, "diverged", folder=path))
+    assert len(said.jobs) == 1 and "is the folder of another job of the sweep too" in said.err
+
+
+def test_a_signal_while_nothing_is_trained_leaves_with_its_number_and_a_table_of_what_has_ended(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def job(settings: Settings, path: Path) -> Outcome:
+        if settings.seed == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return Outcome(0, "finished")
+
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    said = command("-m", "seed=0,1,2", job=job)
+    assert codes == [143] and said.err == "stopped by SIGTERM\n"
+    then, afterwards = said.out.split("\njob ")[1:]
+    assert (then.count("finished"), afterwards.count("finished")) == (1, 3)
+
+
+def test_under_nohup_a_closed_terminal_is_still_ignored(command: Command) -> None:
+    found = []
+
+    def job(settings: Settings, path: Path) -> Outcome:
+        found.append(signal.getsignal(signal.SIGHUP))
+        return Outcome(0, "finished")
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        command(job=job)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert found == [signal.SIG_IGN]
 
 
 def test_a_bug_in_one_job_is_shown_whole_and_the_others_run(command: Command) -> None:

@@ -105,6 +105,10 @@ def test_very_long_options_fit_a_file_system(default: Settings, letter: str, tmp
     (tmp_path / name).mkdir()
 
 
+def test_very_long_options_without_an_odd_character_fit_a_file_system_too(default: Settings, tmp_path: Path) -> None:
+    (tmp_path / run_directory(default, ["a=" + "x" * 400]).parts[-2]).mkdir()
+
+
 def test_very_long_options_that_differ_at_their_end_have_folders_of_their_own(default: Settings) -> None:
     assert run_directory(default, ["a=" + "x" * 400 + "1"]) != run_directory(default, ["a=" + "x" * 400 + "2"])
 

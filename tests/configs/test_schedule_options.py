@@ -117,6 +117,18 @@ def test_what_a_plateau_cannot_be_is_one_line(options: list[str], message: str) 
         changed(*options)
 
 
+def test_a_rate_that_rises_is_reckoned_over_all_its_milestones() -> None:
+    changed("schedule.lr.factor=1e16", "schedule.lr.milestones=[1]")
+    with pytest.raises(ConfigError, match="schedule.lr.factor must leave a learning rate below 1e30"):
+        changed("schedule.lr.factor=1e16", "schedule.lr.milestones=[1,2]")
+
+
+def test_a_plateau_may_keep_its_rate_but_has_to_look_once() -> None:
+    changed(*PLATEAU, "schedule.lr.base=0.1", "schedule.lr.minimum=0.1", "schedule.steps=50", "schedule.lr.every=49")
+    with pytest.raises(ConfigError, match="schedule.lr.every must be < schedule.steps 50"):
+        changed(*PLATEAU, "schedule.steps=50", "schedule.lr.every=50")
+
+
 @pytest.mark.parametrize("key", BY_STEP)
 def test_every_key_of_the_schedule_reaches_the_plan(small: Settings, key: str) -> None:
     assert told(changed(f"{key}={SCHEDULE[key]}")) != told(small)

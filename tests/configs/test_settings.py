@@ -342,3 +342,9 @@ def test_a_lambda_of_ones_own_needs_no_entry_among_the_unused():
     settings = compose(["dataset=mnist5k"])
     settings = replace(settings, schedule=replace(settings.schedule, lam=lam))
     assert identity(settings)["schedule"]["lam"]["kind"] == "cosine"
+
+
+def test_of_several_options_the_one_that_would_make_another_run_is_named(default: Settings, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(to_yaml(default))
+    with pytest.raises(ConfigError, match="^seed=5: the run in .* was made otherwise"):
+        of_run(tmp_path, ["device=cpu", "seed=5", "data_root=/x"])

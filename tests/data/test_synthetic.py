@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import data
+from data.synthetic import KINDS, kind_like
 from lsoftmax.errors import UserError
 
 
@@ -65,3 +66,11 @@ def test_an_unknown_likeness_lists_the_known_ones() -> None:
 def test_more_classes_than_there_are_patterns_are_refused() -> None:
     with pytest.raises(UserError, match="dataset.classes=11: .*10 classes"):
         load(classes=11)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "like"),
+    [("mnist5k", "mnist"), ("cifar10+", "cifar10"), ("cifar100", "cifar100"), ("webface", "face"), ("lfw_dev", "face")],
+)
+def test_the_shape_of_a_real_sets_images_is_known(dataset: str, like: str) -> None:
+    assert kind_like(dataset) is KINDS[like]

@@ -93,6 +93,11 @@ def test_a_loss_without_lambda_takes_no_notice(tools, tmp_path, loss):
     assert {line["lam"] for line in tools.lines(tmp_path / "a")} == {None}
 
 
+def test_the_minimum_of_the_plan_holds_where_there_is_no_floor(tools, tmp_path):
+    tools.go(tools.trainer(tmp_path, lam=AdaptiveLambda(accuracy=0.01, initial=10.0, rate=1.0, minimum=9.5)))
+    assert min(line["lam"] for line in tools.lines(tmp_path)) == 9.5
+
+
 def test_asoftmax_follows_too(tools, tmp_path):
     tools.go(adaptive(tools, tmp_path, loss="asoftmax"))
     logged = [line["lam"] for line in tools.lines(tmp_path)]

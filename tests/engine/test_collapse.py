@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lsoftmax.engine.collapse import given_up_at, gives_up_a_class
+from lsoftmax.engine.collapse import given_up_at, gives_up_a_class, has_collapsed
 from lsoftmax.engine.log import RunLog
 
 
@@ -112,3 +112,9 @@ def test_a_return_forgets_that_it_was_said(tools, tmp_path, capsys):
         trainer.run(log, tools.StopAt())
     said = [line.split()[1] for line in capsys.readouterr().out.splitlines() if "given up" in line]
     assert said == ["8:", "8:"]
+
+
+@pytest.mark.parametrize(("train_error", "collapsed"), [(45.0, False), (45.1, True)])
+def test_half_of_what_chance_misses_is_just_enough(train_error, collapsed):
+    record = {"num_classes": 10, "test_images": 200, "predicted_classes": 10, "train_error": train_error}
+    assert has_collapsed(record) is collapsed

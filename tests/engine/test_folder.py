@@ -244,6 +244,13 @@ def test_clear_leaves_what_is_not_the_runs_own(folder):
     assert sorted(os.listdir(folder.path)) == sorted([".lock", "plots", *others])
 
 
+def test_clear_removes_a_link_to_a_folder_and_leaves_the_folder(folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    folder.weights.symlink_to(tmp_path / "elsewhere")
+    folder.clear()
+    assert os.listdir(folder.path) == [".lock"] and (tmp_path / "elsewhere").is_dir()
+
+
 def test_clear_removes_the_result_first(folder, monkeypatch):
     ended_as(folder)
     begun_as(folder)
@@ -259,6 +266,16 @@ def test_finish_keeps_the_checkpoint_if_asked(folder, keep):
     folder.anchor.write_bytes(b"anchor")
     folder.finish({"status": "finished"}, keep_checkpoint=keep)
     assert folder.checkpoint.exists() is folder.anchor.exists() is keep
+
+
+def test_a_checkpoint_that_cannot_go_stays_and_the_run_has_ended(folder, monkeypatch):
+    def refuse(self, missing_ok=False):
+        raise PermissionError(1, "Operation not permitted")
+
+    begun_as(folder)
+    monkeypatch.setattr(type(folder.path), "unlink", refuse)
+    folder.finish({"status": "finished"}, keep_checkpoint=False)
+    assert folder.checkpoint.exists() and folder.result.exists()
 
 
 def test_a_result_that_cannot_be_written_keeps_the_checkpoint(tools, folder):

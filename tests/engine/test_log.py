@@ -178,6 +178,11 @@ def test_tensorboard_groups_curves_by_theme(tmp_path):
     }
 
 
+def test_the_error_to_choose_by_stands_with_the_errors(tmp_path):
+    write(tmp_path, record(1, val_error=13.5))
+    assert scalars(tmp_path, "error/val_error") == [(1, 13.5)]
+
+
 def test_tensorboard_leaves_none_out(tmp_path):
     write(tmp_path, record(1) | {"lam": None})
     board = EventAccumulator(str(tmp_path))
@@ -223,6 +228,11 @@ def test_a_line_names_the_numbers_that_a_person_follows(tmp_path, capsys):
     assert all(part in printed for part in words)
 
 
+def test_the_errors_of_a_line_are_told_apart(tmp_path, capsys):
+    write(tmp_path, record(1, train_error=3.25, val_error=13.5, test_error=12.345), quiet=False)
+    assert "  train 3.2 %  val error 13.50 %  test error 12.35 %  " in capsys.readouterr().out
+
+
 def test_the_last_line_has_no_eta(tmp_path, capsys):
     write(tmp_path, record(10), quiet=False)
     assert "eta" not in capsys.readouterr().out
@@ -233,6 +243,28 @@ def test_quiet_says_nothing(tmp_path, capsys):
         log.write(record(1))
         log.say("hello")
     assert capsys.readouterr() == ("", "")
+
+
+def test_after_a_return_the_eta_is_reckoned_from_where_it_went_back_to(tmp_path, capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(log_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with RunLog(tmp_path, 0, 10, quiet=False) as log:
+        now[0] += 1000
+        log.rewind(4)
+        now[0] += 20
+        log.write(record(6))
+    assert "eta 40s" in capsys.readouterr().out
+
+
+def test_only_what_tensorboards_thread_cannot_write_is_told_elsewhere(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    before = threading.excepthook
+    writer = type("_AsyncWriterThread", (), {})()
+    with RunLog(tmp_path, 0, 10, quiet=True):
+        for error, thread in ((OSError(), writer), (ValueError(), writer), (OSError(), None)):
+            threading.excepthook(SimpleNamespace(exc_value=error, thread=thread))
+    assert [type(args.exc_value) for args in told] == [ValueError, OSError] and threading.excepthook is before
 
 
 def shown(monkeypatch, *arguments, **options):
@@ -324,3 +356,14 @@ def test_a_terminal_that_goes_away_does_not_stop_the_run(tmp_path, monkeypatch, 
 )
 def test_a_duration_is_short(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("first", [KeyError, None])
+def test_what_closing_says_does_not_hide_what_went_wrong_before(tmp_path, monkeypatch, first):
+    def full(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(first or UserError), RunLog(tmp_path, 0, 10, quiet=True):
+        monkeypatch.setattr("lsoftmax.engine.log.SummaryWriter.close", full)
+        if first is not None:
+            raise first

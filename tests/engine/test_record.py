@@ -139,6 +139,24 @@ def test_how_it_was_run_is_recorded(record):
     assert (record["precision"], record["compile"], record["threads"]) == ("fp32", False, torch.get_num_threads())
 
 
+def test_how_often_it_was_started_again_is_recorded(trained):
+    trained.progress.restarts = 2
+    assert diverged_record(trained, ASKED, KNOWN)["restarts"] == 2
+
+
+def test_every_precision_that_steps_were_done_in_is_recorded(trained):
+    trained.progress.precisions = ["fp32", "bf16"]
+    assert diverged_record(trained, ASKED, KNOWN)["precision"] == "fp32+bf16"
+
+
+@pytest.mark.parametrize("key", ["deterministic", "compile"])
+def test_each_option_of_how_it_was_run_is_recorded_by_itself(trained, key):
+    trained.options = replace(trained.options, **{"deterministic": False, "compile": False, key: True}, cuda_graph=True)
+    record = diverged_record(trained, ASKED, KNOWN)
+    assert record["cuda_graph"] is False  # there is no GPU to record on
+    assert [name for name in ("deterministic", "compile") if record[name]] == [key]
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_the_memory_format_is_recorded(tools, tmp_path, channels_last):
     trainer = tools.go(tools.trainer(tmp_path, steps=4, channels_last=channels_last))

@@ -1,6 +1,7 @@
 """The same command gives the same bits, however often it is stopped."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -111,6 +112,57 @@ def test_seconds_add_up_over_processes(tools, tmp_path, monkeypatch):
     trainer.progress.seconds = 1000.0
     trainer._save(planned=False)
     assert 1000 < tools.go_on(tmp_path).elapsed() < 1100
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """clock.now: seconds; it stands still. clock.slow(object, name, seconds): the method takes so long."""
+
+    class Clock:
+        now = 100.0
+
+        def slow(self, owner, name, seconds):
+            method = getattr(owner, name)
+
+            def slowed(*arguments, **options):
+                self.now += seconds
+                return method(*arguments, **options)
+
+            monkeypatch.setattr(owner, name, slowed)
+
+    clock = Clock()
+    monkeypatch.setattr("lsoftmax.engine.trainer.time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def test_time_is_counted_once_however_often_it_is_saved(tools, tmp_path, clock):
+    trainer = tools.trainer(tmp_path)
+    clock.now += 10
+    for _ in range(3):
+        trainer._save(planned=False)
+    assert trainer.elapsed() == trainer.progress.seconds == 10
+
+
+@pytest.mark.parametrize("moment", [0, 7])
+def test_the_speed_is_that_of_the_steps_of_this_process_alone(tools, tmp_path, clock, moment):
+    stop(tools, tmp_path, moment)
+    (tmp_path / "metrics.jsonl").unlink()
+    trainer = tools.trainer(tmp_path)
+    trainer.resume()
+    for owner, name, seconds in ((trainer, "_step", 1), (trainer, "evaluate", 100), (trainer.state, "save", 1000)):
+        clock.slow(owner, name, seconds)
+    tools.go(trainer)
+    speeds = [json.loads(line)["images_per_s"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert set(speeds) == {8.0}
+
+
+def test_the_clock_of_checkpoints_counts_minutes(tools, tmp_path, monkeypatch, clock):
+    trainer, saved = tools.trainer(tmp_path, checkpoint_minutes=1.0), []
+    trainer.progress.step = 1
+    monkeypatch.setattr(trainer, "_save", lambda planned: saved.append(clock.now))
+    for clock.now in (159.0, 161.0):
+        trainer._save_if_due()
+    assert saved == [161.0]
 
 
 def test_a_checkpoint_falls_due_by_the_clock(tools, tmp_path):

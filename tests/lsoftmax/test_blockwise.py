@@ -56,6 +56,15 @@ def test_half_precision_is_as_near_as_with_all_logits(dtype, autocast, batch):
         assert (one.float() - other.float()).abs().max() <= 2 * torch.finfo(dtype).eps * scale
 
 
+def test_half_precision_gradients_of_many_blocks_are_summed_in_float32():
+    """Two thousand equal parts: each is lost beside the sum of the others in bfloat16."""
+    features, labels = torch.randn(8, 2, dtype=torch.bfloat16), torch.zeros(8, dtype=torch.int64)
+    weight = torch.tensor([[0.0, 1.0], *[[1.0, 0.0]] * 2000], dtype=torch.bfloat16)
+    plain = loss_and_gradients(features, weight, labels, m=4)[1]
+    blocks = loss_and_gradients(features, weight, labels, m=4, class_block=1)[1]
+    assert (plain - blocks).abs().max() <= 2 * torch.finfo(torch.bfloat16).eps * plain.abs().max()
+
+
 def test_a_confident_sample_keeps_its_loss_and_gradient(reference):
     """40 nats ahead: what is left of the loss is far below the precision of a sum that holds the target."""
     weight = torch.tensor([[40.0, 0.0], [0.0, 1.0], [0.0, -1.0]])

@@ -189,6 +189,20 @@ def test_a_saved_state_does_not_move_with_the_controller():
     assert state["log_lambda"].item() == pytest.approx(math.log(1000.01))
 
 
+def test_a_saved_state_does_not_move_with_a_controller_that_stays_in_its_memory():
+    controller = AdaptiveLambda()
+    state, held = controller.state_dict(), controller.tensors
+    controller.update(torch.zeros(3))
+    controller.move_into(held)
+    assert state["log_lambda"].item() == pytest.approx(math.log(1000.01)) and state["updates"] == 0
+
+
+def test_a_state_of_float32_goes_on_in_float64():
+    controller = AdaptiveLambda()
+    controller.load_state_dict({key: value.float() for key, value in controller.state_dict().items()})
+    assert controller.lam.dtype == torch.float64 and controller.state_dict()["updates"].dtype == torch.int64
+
+
 @pytest.mark.parametrize("value", [torch.ones(2), torch.tensor(math.nan), torch.tensor(math.inf)])
 def test_a_damaged_state_is_refused(value):
     with pytest.raises(ValueError, match="^log_lambda must be one finite number"):

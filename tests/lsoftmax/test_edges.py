@@ -233,3 +233,9 @@ def test_samples_of_one_class_add_up_in_its_gradient(gradient, batch):
     together = lsoftmax_cross_entropy(features, weight, torch.full((6,), 2), m=4, gradient=gradient, reduction="none")
     parts = [torch.autograd.grad(loss, weight, retain_graph=True)[0] for loss in together]
     torch.testing.assert_close(torch.autograd.grad(together.sum(), weight)[0], sum(parts), rtol=1e-12, atol=1e-13)
+
+
+def test_a_mean_is_finite_where_the_sum_of_the_losses_is_not():
+    features, weight = torch.full((10, 1), 1e38), torch.tensor([[1.0], [0.0]])
+    loss = lsoftmax_cross_entropy(features, weight, torch.ones(10, dtype=torch.int64), m=4)
+    assert loss.item() == pytest.approx(1e38)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lsoftmax.errors import UserError
-from lsoftmax.files import lock, make_folder, write_atomically, write_json, write_text
+from lsoftmax.files import link_or_copy, lock, make_folder, write_atomically, write_json, write_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,6 +49,17 @@ def test_the_error_says_what_the_system_said(path):
         write_atomically(path, refuse(errno.ENOSPC))
 
 
+def test_the_error_says_what_the_system_said_before_the_writer_broke_down(path):
+    def write(file):
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            raise RuntimeError("unexpected pos")  # torch.save's words
+
+    with pytest.raises(UserError, match=rf"^cannot write {path}: No space left on device; "):
+        write_atomically(path, write)
+
+
 @pytest.mark.parametrize("error", [OSError(), OSError("odd"), RuntimeError(), RuntimeError("odd\nand long")])
 def test_an_error_without_words_is_an_error_of_one_line(path, error):
     def write(file):
@@ -76,6 +87,13 @@ def test_the_content_is_on_the_disk_before_the_name_is(path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *names: calls.append("replace") or replace(*names))
     write_text(path, "new")
     assert calls == ["fsync", "replace", "fsync"]  # content, name, folder
+
+
+def test_all_bytes_have_left_the_process_when_the_disk_is_asked_to_keep_them(path, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
+    write_text(path, "new and longer")
+    assert sizes[0] == len("new and longer")
 
 
 def test_a_missing_folder_is_an_error(tmp_path):
@@ -148,6 +166,33 @@ def test_a_folder_is_made_with_its_parents_or_refused_in_one_line(path):
     assert (path.parent / "a" / "b").is_dir()
     with pytest.raises(UserError, match=f"^cannot write {path}/c: "):
         make_folder(path / "c")
+
+
+def test_a_link_stays_what_it_was_when_a_new_file_takes_the_name_of_the_old(path):
+    anchor = path.with_name("anchor")
+    link_or_copy(path, anchor)
+    write_text(path, "new")
+    assert anchor.read_text() == "old" and sorted(os.listdir(path.parent)) == ["anchor", "file"]
+
+
+def test_a_file_system_without_links_gets_a_copy(path, monkeypatch):
+    def link(*_):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    link_or_copy(path, path.with_name("anchor"))
+    assert path.with_name("anchor").read_text() == "old"
+
+
+def test_a_link_that_a_killed_process_left_half_way_is_made_again(path):
+    os.link(path, path.with_name("anchor.part"))
+    link_or_copy(path, path.with_name("anchor"))
+    assert path.with_name("anchor").read_text() == "old"
+
+
+def test_a_link_that_cannot_be_made_is_one_line(path):
+    with pytest.raises(UserError, match=f"^cannot write {path.parent}/anchor: No such file or directory; "):
+        link_or_copy(path.with_name("missing"), path.with_name("anchor"))
 
 
 def test_a_lock_is_held_until_the_file_is_closed(path):

@@ -1,6 +1,8 @@
 """Arguments come back as they went in, in whatever layout, and wrong ones raise before any arithmetic."""
 
 import math
+import re
+import warnings
 
 import numpy as np
 import pytest
@@ -213,6 +215,19 @@ def test_features_and_weight_of_different_dtypes_raise(function, m, dtype):
     )
 
 
+@pytest.mark.parametrize("wide", ["features", "weight"])
+def test_autocast_does_not_mix_float64_with_another_dtype(function, m, wide):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_refused(
+            function,
+            TypeError,
+            *("features", "weight", "float64", "float32"),
+            m=m,
+            features=torch.randn(6, 5, dtype=torch.float64 if wide == "features" else torch.float32),
+            weight=torch.randn(4, 5, dtype=torch.float64 if wide == "weight" else torch.float32),
+        )
+
+
 # Labels out of range
 
 
@@ -230,3 +245,12 @@ def test_fake_tensors_have_no_values_to_check():
         weight, labels = torch.randn(5, 8), torch.randint(5, (6,))
         lsoftmax_cross_entropy(features, weight, labels, m=4, lam=torch.tensor(1.0)).backward()
         assert features.grad.shape == (6, 8)
+
+
+def test_a_trace_reads_neither_labels_nor_lambda(function):
+    """The tracer warns of whatever number it is asked for: it would be a constant of the graph."""
+    arguments = torch.randn(6, 5), torch.randn(4, 5), torch.randint(4, (6,)), torch.tensor(1.0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.jit.trace(lambda x, w, y, lam: function(x, w, y, m=4, lam=lam), arguments)
+    assert not [found for found in caught if re.search("Python (integer|number)", str(found.message))]

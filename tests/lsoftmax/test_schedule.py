@@ -55,6 +55,11 @@ def test_lambda_is_the_base_until_the_delay_is_over(step):
     assert LambdaSchedule(**CIFAR10, delay=100)(step) == 1000.0
 
 
+def test_lambda_is_a_base_below_the_minimum_until_the_delay_is_over():
+    schedule = LambdaSchedule(2.0, 0.1, 1, minimum=5.0, delay=10)
+    assert (schedule(9), schedule(10)) == (2.0, 5.0)
+
+
 def test_lambda_starts_to_fall_at_the_delay():
     assert LambdaSchedule(**CIFAR10, delay=100)(100) < 1000.0
 

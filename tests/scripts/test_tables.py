@@ -130,6 +130,12 @@ def test_the_papers_number_stands_beside(written):
     assert written({})[1] == "7.58" and written({}, column="Twos")[1] == "5.92"
 
 
+def test_a_method_that_is_only_published_has_the_number_of_each_column(written, sheet):
+    lines = sheet({})
+    assert [written({}, "Others", column)[1] for column in ("Ones", "Twos")] == ["N/A", "8.39"]
+    assert [lines[column, "Others (1999)", ""]["paper"] for column in ("Ones", "Twos")] == ["", "8.39"]
+
+
 def test_a_number_that_the_paper_does_not_give_is_not_available(written):
     assert written({}, "Others")[1] == "N/A" and written({}, "Softmax", "Twos")[1] == "N/A"
 
@@ -195,6 +201,11 @@ def test_a_single_run_has_a_difference_and_no_interval(written, runs, softmax, o
 def test_as_good_as_softmax_has_no_sign_of_better(written, runs):
     records = {**runs("Softmax", {"wrong": [1, 2]}), **runs("L-Softmax (m=4)", {"wrong": [1, 2]})}
     assert written(records)[AGAINST] == "0.00"
+
+
+@pytest.mark.parametrize(("value", "said"), [(-0.0049, "0.00"), (0.0051, "+0.01"), (-0.04, "-0.04")])
+def test_only_what_is_rounded_to_nothing_has_no_sign(value, said):
+    assert _tables.signed(value) == said
 
 
 def test_a_diverged_run_leaves_the_others_to_compare(written, runs):

@@ -95,3 +95,11 @@ def test_weights_of_another_network_are_refused(command: Command, ended: Path, o
 def test_a_run_folder_can_be_named_as_it_stands() -> None:
     folder = "outputs/runs/mnist5k/loss=softmax/seed=0"  # the default name of a run has = in it
     assert compose([f"init_from={folder}"]).init_from == folder
+
+
+def test_the_run_to_start_from_may_be_named_from_home(
+    ended: Path, tiny: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(ended.parent))
+    tensors, _ = read_weights(ended / "model.safetensors")
+    assert torch.equal(start(*tiny, "init_from=~/ended", "seed=7")[1]["weight"], tensors["criterion.weight"])

@@ -107,10 +107,36 @@ def test_the_summary_of_a_default_run_offers_the_comparison() -> None:
     assert "train.py dataset=mnist5k loss=softmax" in train.summary(settings, ended, Path("run"))
 
 
+def test_the_summary_of_another_schedule_offers_no_comparison() -> None:
+    ended = {"status": "finished", "test_error": 1.0, "train_error": 0.0, "seconds": 9.0}
+    assert "compare " not in train.summary(compose(["schedule.steps=7000"]), ended, Path("run"))
+
+
 def test_the_summary_says_the_error_to_choose_by_first() -> None:
     ended = {"status": "finished", "val_error": 1.5, "test_error": 1.0, "train_error": 0.0, "seconds": 9.0}
     said = train.summary(compose(["dataset.validation=100"]), ended, Path("run")).split("\n")
     assert said[1].startswith("val error    1.50 %") and said[2].startswith("test error   1.00 %")
+
+
+def test_the_summary_has_the_error_in_training_and_the_time_beside_the_test_error() -> None:
+    ended = {"status": "finished", "test_error": 1.5, "train_error": 0.25, "seconds": 9.4}
+    assert "\ntest error   1.50 %   (train 0.25 %, 9 s)\n" in train.summary(compose([]), ended, Path("run"))
+
+
+def test_the_summary_of_a_diverged_run_names_the_step_that_ended_it() -> None:
+    ended = {"status": "diverged", "divergences": [{"step": 7}, {"step": 12}]}
+    assert "diverged at step 12 and has no test error" in train.summary(compose([]), ended, Path("run"))
+
+
+def test_the_headline_says_what_is_about_to_run() -> None:
+    half = compose(["model.width=0.5", "loss.m=3", "schedule.steps=2000", "schedule.batch_size=64"])
+    said = train.headline(half, {"parameters": 12_345}, "cpu")
+    assert said == "mnist5k | mnist network x 0.5, 12,345 parameters | lsoftmax m=3 | 2,000 steps of 64 | cpu, fp32"
+
+
+def test_the_headline_tells_neither_a_width_of_1_nor_a_margin_that_is_not_there() -> None:
+    said = train.headline(compose(["loss=softmax", "model.width=1"]), {"parameters": 7}, "cpu").split(" | ")
+    assert said[1:3] == ["mnist network, 7 parameters", "softmax"]
 
 
 @pytest.mark.parametrize("collapsed", [True, False])

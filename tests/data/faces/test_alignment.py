@@ -210,6 +210,16 @@ def test_of_other_shapes_the_middle_is_taken(rows: int, columns: int) -> None:
     assert Crop((112, 96), "none")(png(image)).min() == 255
 
 
+def test_scaling_blends_neighbours() -> None:
+    stripes = np.tile(np.array([0, 255], np.uint8)[:, None], (224, 96, 3))
+    middle = Crop((112, 96), "none")(png(stripes))[:, 8:-8]
+    assert middle.min() > 100 and middle.max() < 155
+
+
+def test_exchanged_colours_are_rgb_afterwards() -> None:
+    assert Crop(swap_rb=True).describe() == Crop().describe()
+
+
 def test_an_orientation_of_the_camera_is_remarked() -> None:
     exif, file, remarks = Image.Exif(), io.BytesIO(), Remarks()
     exif[0x0112] = 6
@@ -227,6 +237,15 @@ def test_swapped_eyes_are_refused_with_a_hint() -> None:
     swapped = ECKHART[[1, 0, 2, 4, 3]]
     with pytest.raises(ImageError, match="order left eye"):
         Crop()(dotted(ECKHART), swapped)
+
+
+def test_landmarks_may_miss_a_face_by_20_pixels_and_no_more() -> None:
+    def swapped(share: float) -> np.ndarray:
+        return SPHEREFACE + share * (SPHEREFACE[[1, 0, 2, 4, 3]] - SPHEREFACE) + 50
+
+    Crop()(dotted(SPHEREFACE + 50), swapped(0.7))  # 19.3 px
+    with pytest.raises(NoFace, match="landmarks miss a face by 21 px"):
+        Crop()(dotted(SPHEREFACE + 50), swapped(0.85))
 
 
 @pytest.mark.parametrize(("align", "times"), [("umeyama", 1e7), ("cp2tform", 1e7), ("cp2tform", 1e200)])

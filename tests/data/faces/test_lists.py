@@ -129,3 +129,21 @@ def test_missing_images_are_an_error_with_examples_up_to_the_share(folder, tmp_p
         open_source(folder, list_path=str(tmp_path / "list.txt"))
     catalogue = open_source(folder, list_path=str(tmp_path / "list.txt"), max_missing=0.5)
     assert len(catalogue) == 4 and catalogue.left_out[-1] == ("../../etc/x.jpg", "listed but missing")
+
+
+def test_labels_that_are_the_folders_names_keep_their_zeros(tmp_path) -> None:
+    (tmp_path / "list.txt").write_text("0000045/1.jpg 0000045\n0000103/1.jpg 0000103\n")
+    rows = read_list(tmp_path / "list.txt")
+    assert (rows.labels, rows.numeric) == (["0000045", "0000103"], False)
+
+
+def test_bare_paths_of_windows_have_folders_too(tmp_path) -> None:
+    (tmp_path / "list.txt").write_text("one\\1.jpg\ntwo\\1.jpg\n")
+    rows = read_list(tmp_path / "list.txt")
+    assert (rows.paths, rows.labels) == (["one/1.jpg", "two/1.jpg"], ["one", "two"])
+
+
+def test_more_than_five_landmarks_are_another_form(tmp_path) -> None:
+    (tmp_path / "list.txt").write_text("a/1.jpg\t0\t" + "\t".join("12345678901") + "\n")
+    with pytest.raises(UserError, match="line 1: cannot read"):
+        read_list(tmp_path / "list.txt")

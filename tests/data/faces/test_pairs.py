@@ -60,6 +60,14 @@ def test_the_first_line_of_view_2_gives_the_folds(pairs_of):
     assert pairs.folds.tolist() == [0, 0, 1, 1, 2, 2]
 
 
+def test_counts_may_be_parted_by_a_blank_above_tabs(pairs_of):
+    assert pairs_of("3 1\n" + LFW * 3).folds.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(pairs_of):
+    assert pairs_of("\ufeffa/1.jpg a/2.jpg 1\n").left == ("a/1.jpg",)
+
+
 def test_names_of_digits_are_names(pairs_of):
     assert pairs_of("0000045\t1\t4\n0000099\t1\t0000045\t2\n").left[0] == "0000045/0000045_0001"
 
@@ -107,6 +115,21 @@ def test_what_is_none_of_the_forms_is_named_by_its_line(pairs_of, text, part):
     assert part in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_two_lines_of_minus_one_are_a_mismatched_pair(pairs_of):
+    assert pairs_of("a.jpg 1\nb.jpg 1\na.jpg -1\nc.jpg -1\n").same.tolist() == [True, False]
+
+
+def test_a_number_of_thousands_of_digits_is_none(pairs_of):
+    with pytest.raises(UserError, match="line 1: cannot read"):
+        pairs_of("a\t1\t" + "1" * 5_000 + "\n")
+
+
+def test_a_file_beyond_the_limit_is_not_read(pairs_of, monkeypatch):
+    monkeypatch.setattr("data.faces.pairs.LIST_BYTES", 9)
+    with pytest.raises(UserError, match="over 9 bytes is no list of pairs"):
+        pairs_of("a b 1\nc d 0\n")
+
+
 def test_a_file_that_is_not_there_or_no_text(tmp_path, pairs_of):
     with pytest.raises(UserError, match="cannot read the pairs file"):
         read_pairs(tmp_path / "none.txt")
@@ -118,6 +141,11 @@ def test_mixed_pairs_keep_their_contiguous_folds():
     same = np.tile(np.repeat([True, False], 300), 10)
     ids, dealt = deal_folds(same)
     assert not dealt and ids.tolist() == np.repeat(range(10), 600).tolist()
+
+
+@pytest.mark.parametrize("matched", [2, 3])
+def test_folds_of_just_40_or_60_percent_are_kept(matched):
+    assert not deal_folds(np.tile(np.arange(5) < matched, 10))[1]
 
 
 def test_sorted_pairs_are_dealt_anew():

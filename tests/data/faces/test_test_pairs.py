@@ -109,6 +109,13 @@ def test_the_digest_of_the_data_knows_the_pairs(root: Path, packed: np.ndarray) 
     assert len({without, first, data.load("webface", root, verify=["lfw"]).sha256()}) == 3
 
 
+def test_the_digest_of_the_data_knows_which_pairs_are_of_one_person(root: Path, packed: np.ndarray) -> None:
+    splits = data.load("webface", root, verify=["lfw"])
+    before = splits.sha256()
+    splits.verification[0].same[0] ^= True
+    assert splits.sha256() != before
+
+
 @pytest.mark.parametrize("align", ["cp2tform", "fixed"])
 def test_faces_aligned_in_another_way_are_refused_before_training(root: Path, align: str) -> None:
     write_pack(root / "lfw_packed", Crop(align=align).describe())  # type: ignore[arg-type]

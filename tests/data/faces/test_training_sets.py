@@ -15,7 +15,7 @@ import data
 from data import MappedSet, Splits
 from data.faces import lfw_dev
 from data.faces.crop import Crop
-from data.faces.hold_out import pairs_of
+from data.faces.hold_out import pairs_of, take_people
 from lsoftmax.errors import UserError
 
 SIZES = [1, 2, 3, 4] * 12  # images of each person
@@ -134,6 +134,14 @@ def test_the_folder_can_be_named(root: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused(root: Path, options: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load(root, **options)
+
+
+def test_two_people_are_left_to_train_on() -> None:
+    names = tuple(f"p{n}" for n in range(22))
+    people = data.ImageSet(torch.zeros(44, 3, 1, 1, dtype=torch.uint8), torch.arange(22).repeat(2), names)
+    assert take_people(people, 20)[0].num_classes == 2
+    with pytest.raises(UserError, match="dataset.validation=21: .* leave two people to train on"):
+        take_people(people, 21)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "images.npy", "labels.npy"])

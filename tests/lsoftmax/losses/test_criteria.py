@@ -2,11 +2,13 @@
 
 import copy
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from configs import compose
 from configs.schema import LOSSES as CONFIGURED
 from lsoftmax import lsoftmax_cross_entropy
 from lsoftmax.losses import LOSSES, create
@@ -45,6 +47,26 @@ def test_the_registry_has_every_loss_of_the_tables_and_its_later_rivals():
 
 def test_the_registry_and_the_configuration_know_the_same_losses():
     assert set(LOSSES) == set(CONFIGURED)
+
+
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"softmax", "hinge"}))  # the tables' hinge is not Caffe's
+def test_by_default_a_margin_is_what_the_configuration_has(name):
+    criterion = create(name, 16, 7)
+    configured = asdict(compose([f"loss={name}"]).loss)
+    for key in configured.keys() - {"name", "gradient", "margin_on"}:
+        assert getattr(criterion, key) == configured[key], key
+
+
+@pytest.mark.parametrize(("classes", "block"), [(6, None), (7, 3)])
+def test_of_very_many_classes_lsoftmax_takes_a_block_at_a_time(classes, block, monkeypatch):
+    taken = []
+    monkeypatch.setattr("lsoftmax.losses.lsoftmax.MANY_CLASSES", 7)
+    monkeypatch.setattr("lsoftmax.losses.lsoftmax.CLASS_BLOCK", 3)
+    monkeypatch.setattr(
+        "lsoftmax.losses.lsoftmax.lsoftmax_cross_entropy", lambda *_, **options: taken.append(options["class_block"])
+    )
+    create("lsoftmax", 16, classes)(torch.randn(2, 16), torch.zeros(2, dtype=torch.int64))
+    assert taken == [block]
 
 
 def test_an_unknown_name_lists_the_known_ones():

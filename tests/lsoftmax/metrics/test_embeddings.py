@@ -74,6 +74,12 @@ def test_lengths_do_not_matter_without_a_mean(pairs):
     np.testing.assert_allclose(one.scores, other.scores, atol=1e-12)
 
 
+def test_the_shortest_embeddings_have_a_direction(pairs):
+    left, right, same = pairs
+    one, other = verify_embeddings(left, right, same), verify_embeddings(left * 1e-30, right * 1e-20, same)
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_floats_of_any_kind_are_compared_in_float64(pairs, dtype):
     left, right = (torch.tensor(side).to(dtype) for side in pairs[:2])

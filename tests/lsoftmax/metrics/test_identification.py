@@ -164,6 +164,11 @@ def test_a_memory_map_is_read(tmp_path):
     assert identify(probes.astype(np.float32), ids, mapped).distractors == len(distractors)
 
 
+def test_no_limit_asks_for_no_rate():
+    found = identify(np.eye(2)[[0, 0]], [0, 0], np.eye(2)[[1]], far=())
+    assert found.tar_at_far == {} and found.rank[1] == 1
+
+
 def test_half_floats_are_taken():
     probes, ids, distractors = random_case(7)
     assert identify(probes.astype(np.float16), ids, distractors.astype(np.float16)).trials > 0

@@ -152,6 +152,12 @@ def test_lists_arrays_and_tensors_are_taken(kind):
     assert verify_pairs(kind([0.75, 0.25] * 20), kind([1, 0] * 20)).accuracy == 1
 
 
+def test_scores_of_a_graph_leave_it_behind():
+    scores, same = torch.randn(40, dtype=torch.float64, requires_grad=True), torch.arange(40) % 2
+    found = verify_pairs(scores, same)
+    assert not found.scores.requires_grad and found.accuracy == verify_pairs(scores.detach(), same).accuracy
+
+
 def test_python_numbers_keep_their_precision():
     assert best_threshold([0.9, 0.1], [1, 0]) == 0.5
 
@@ -197,6 +203,11 @@ def test_uneven_folds_of_even_pairs_are_warned_of():
     same = np.array([1] * 18 + [0] * 2 + [1] * 2 + [0] * 18)
     with pytest.warns(FoldWarning, match="90 % of the pairs of fold 0"):
         verify_pairs(same + 0.0, same, folds=2)
+
+
+@pytest.mark.parametrize("matched", [[200] * 10, [450, 550] * 5], ids=["few", "45 or 55 percent"])
+def test_few_matched_pairs_everywhere_and_folds_within_40_to_60_percent_are_not_warned_of(matched):
+    fold_ids(10, torch.cat([torch.arange(1000) < count for count in matched]))
 
 
 def test_the_fold_that_is_beyond_chance_is_named_not_a_small_one_within():
