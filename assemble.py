@@ -22,7 +22,7 @@ from lsoftmax.engine.evaluation import Batches, evaluate
 from lsoftmax.engine.plan import Plan, TrainerOptions
 from lsoftmax.engine.signals import StopRequest
 from lsoftmax.engine.trainer import Trainer
-from lsoftmax.engine.verification import describe, embed, verify
+from lsoftmax.engine.verification import after_pca, describe, embed, verify
 from lsoftmax.engine.weights import load_into, read_weights
 from lsoftmax.errors import UserError
 from lsoftmax.losses import Criterion
@@ -171,8 +171,11 @@ def judged(backbone: nn.Module, batches: Batches, pairs: PairSet, between: Calla
 
 
 def _judge(embeddings: Tensor, pairs: PairSet) -> Verification:
-    columns = (pairs.left, pairs.right, pairs.same)
-    return verify(embeddings, columns, tune=pairs.tune, folds=pairs.folds)
+    return verify(embeddings, _columns(pairs), tune=pairs.tune, folds=pairs.folds)
+
+
+def _columns(pairs: PairSet) -> tuple[Tensor, Tensor, Tensor]:
+    return pairs.left, pairs.right, pairs.same
 
 
 def verification(
@@ -189,6 +192,10 @@ def verification(
             found[pairs.name] = describe(_judge(embeddings, pairs))
         if caught:
             found[pairs.name]["remarks"] = [str(warning.message) for warning in caught]
+        if pairs.folds is not None and pairs is not splits.held_out:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the folds, as above
+                found[pairs.name]["pca"] = after_pca(embeddings, _columns(pairs), folds=pairs.folds)
     return found or None
 
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from lsoftmax.engine.evaluation import Batches, evaluating
 from lsoftmax.metrics import Verification, best_threshold, verify_at, verify_pairs
-from lsoftmax.metrics.embeddings import cosine
+from lsoftmax.metrics.embeddings import cosine, verify_embeddings
 from lsoftmax.metrics.roc import thinned
 
+PCA = (64, 128, 256)
 Columns = tuple[Tensor, Tensor, Tensor]  # left, right (P,) int64 rows of the embeddings; same (P,) bool
 
 
@@ -33,6 +34,22 @@ def verify(embeddings: Tensor, pairs: Columns, *, tune: Columns | None, folds: T
         assert folds is not None
         return verify_pairs(scores, same, folds=folds)
     return verify_at(scores, same, best_threshold(*_scored(embeddings, tune)))
+
+
+def after_pca(embeddings: Tensor, pairs: Columns, *, folds: Tensor) -> dict[str, dict[str, float]]:
+    """{number of axes: accuracy and its standard error} of the same pairs on principal axes of the other folds' images.
+
+    The paper reduces its features so, to a size that it does not say: of those of `PCA` that are below D and the images
+    there are. None of a feature that is zero, whose cosine is none.
+    """
+    left, right, same = pairs
+    images = 2 * int(len(folds) - folds.bincount().max())  # of the fewest training folds
+    sizes = [size for size in PCA if size < embeddings.shape[1] and size <= images]
+    found = {}
+    for size in sizes if bool(embeddings.any(dim=1).all()) else ():
+        v = verify_embeddings(embeddings[left], embeddings[right], same, folds=folds, pca=size)
+        found[str(size)] = {"accuracy": v.accuracy, "standard_error": v.standard_error}
+    return found
 
 
 def describe(verification: Verification) -> dict[str, Any]:

@@ -84,7 +84,24 @@ def test_what_a_profile_replaces_is_not_in_the_command():
 def test_the_small_form_says_that_it_is_another_protocol():
     table = read_table("5")
     assert "View 1" in table_note(table, "small") and "no claim about the paper. " in table_note(table, "small")
-    assert "View 1" not in table_note(table, "full") and "No PCA" in table_note(table, "full")
+    assert "View 1" not in table_note(table, "full") and "PCA" in table_note(table, "full")
+
+
+def test_what_is_true_of_one_size_is_said_of_it_alone():
+    full, small = (table_note(read_table("5"), profile) for profile in ("full", "small"))
+    assert "looks at the training loss" in full and "looks at the training loss" not in small
+
+
+def test_a_table_may_say_what_its_recipes_are():
+    metric = METRICS["verification"]
+    run = {"seconds": 1, "config_sha256": "a", "device": "x", "threads": 1, "precision": "fp32", "dataset_sha256": "b"}
+    run["versions"] = {"torch": "2", "git": "c"}
+    said = [_tables.provenance([run], metric, recipes)[0] for recipes in ("`paper` is so", "`paper` is else")]
+    assert "`paper` is so. " in said[0] and "`paper` is so" not in said[1]
+    assert "all samples" in read_table("5")["recipes"] and "recipes" not in read_table("3")
+
+
+def test_the_small_form_of_a_table_begins_with_the_profiles_note():
     assert table_note(read_table("2"), "small").startswith("Reduced form `small`")
 
 

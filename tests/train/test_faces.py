@@ -21,7 +21,7 @@ from configs.settings import identity
 from data import DeviceLoader, ImageSet, Splits, StreamLoader
 from data.faces.crop import Crop
 from lsoftmax.engine.signals import StopRequest
-from lsoftmax.engine.verification import verify
+from lsoftmax.engine.verification import after_pca, verify
 from lsoftmax.engine.weights import read_weights
 from lsoftmax.metrics import FoldWarning
 
@@ -173,6 +173,13 @@ def test_the_options_of_faces_are_in_the_identity_of_faces_alone() -> None:
         assert identity(compose(["dataset=cifar10", f"dataset.{name}=1"]))["dataset"].keys() == keys | {name}
 
 
+def test_features_that_are_zero_have_no_principal_axes() -> None:
+    columns = (torch.tensor([0, 1, 0, 1]), torch.tensor([1, 2, 2, 0]), torch.tensor([True, False, True, False]))
+    folds = torch.tensor([0, 0, 1, 1])
+    assert after_pca(torch.zeros(3, 300), columns, folds=folds) == {}
+    assert after_pca(torch.randn(3, 300), columns, folds=folds) == {}  # four images in a fold have no 64 axes
+
+
 def test_a_collapsed_network_is_verified_at_chance() -> None:
     columns = (torch.tensor([0, 1]), torch.tensor([1, 2]), torch.tensor([True, False]))
     verification = verify(torch.zeros(3, 4), columns, tune=columns, folds=None)
@@ -234,6 +241,7 @@ def test_webface_is_verified_on_test_pairs_as_scripts_verify_does(
     lines = [f"P{k:02d}\t1\t2\nP{k:02d}\t1\tP{k + 1:02d}\t3" for k in range(20)]
     (packed / "pairs.txt").write_text("10\t2\n" + "\n".join(lines))
 
+    monkeypatch.setattr("lsoftmax.engine.verification.PCA", (2, 3, 10_000))
     options = ["experiment=casia_lfw", "dataset.validation=20"]
     verification = run(tmp_path / "root", tmp_path / "run", *options)["verification"]
     assert verification.keys() == {"held_out", "lfw"}
@@ -242,6 +250,10 @@ def test_webface_is_verified_on_test_pairs_as_scripts_verify_does(
     said = json.loads((tmp_path / "verification.json").read_text())
     for key in ("accuracy", "standard_error", "std", "thresholds", "auc", "eer", "wrong_pairs", "tar_at_far"):
         assert verification["lfw"][key] == said[key]
+    assert verification["lfw"]["pca"].keys() == {"2", "3"} and "pca" not in verification["held_out"]
+    verify_script([*options, "device=cpu", "pca=3"])
+    reduced = json.loads((tmp_path / "verification.json").read_text())
+    assert verification["lfw"]["pca"]["3"]["accuracy"] == reduced["accuracy"] != said["accuracy"]
 
 
 def test_what_should_be_said_of_the_pairs_is_said(
