@@ -68,6 +68,12 @@ def test_seeds_have_different_orders_and_augmentations() -> None:
     assert not torch.equal(labels(loader(seed=0), 3), labels(loader(seed=1), 3))
 
 
+def test_the_augmentation_of_a_step_is_not_drawn_as_the_order_of_an_epoch() -> None:
+    """Of the same numbers the first images of an epoch would always be cropped alike."""
+    source = loader()
+    assert source._order_key != source._augment_key
+
+
 def test_steps_draw_different_augmentations() -> None:
     source = loader(1, 64, augment="crop_mirror")
     assert not torch.equal(source.batch(0)[0], source.batch(1)[0])

@@ -121,6 +121,22 @@ def test_a_stream_reads_into_so_many_pieces_of_memory_and_no_more(
     assert len(list(stream_in_order(mapped, 2, mean=MEAN))) == 6 and len(seen) == 2
 
 
+def test_a_jump_waits_for_the_slowest_of_what_is_being_read(mapped: MappedSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = StreamLoader(mapped, 4, seed=0, mean=MEAN).batch(51)
+    loader, gather = StreamLoader(mapped, 4, seed=0, mean=MEAN), MappedSet.gather
+    slowest = loader._indices(1)
+
+    def slow(self: MappedSet, positions: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.2 * torch.equal(positions, slowest))
+        return gather(self, positions, out)
+
+    monkeypatch.setattr(MappedSet, "gather", slow)
+    for step in (0, 50):
+        loader.batch(step)
+    time.sleep(0.3)  # step 1, which nobody asks for, would be read into the memory of step 51
+    assert all(map(torch.equal, loader.batch(51), expected))
+
+
 def test_a_jump_waits_for_what_is_being_read_into_the_memory(
     mapped: MappedSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,14 @@ def test_it_says_nothing_of_a_class_that_was_never_there_nor_of_one_that_stays(r
     assert run(shrinks) == []
 
 
+def test_a_line_without_the_norms_does_not_make_a_class_one_that_was_there(tools, tmp_path, capsys):
+    trainer = tools.trainer(tmp_path / "run")
+    with RunLog(tmp_path / "run", 0, 9) as log:
+        for line in ({"step": 1}, *lines_of(0.1)):
+            trainer._warn(log, line)
+    assert "given up" not in capsys.readouterr().out
+
+
 def test_a_run_that_goes_on_does_not_say_it_again(run):
     assert len(run(shrinks=2, steps=6)) == 1
     assert run(shrinks=2, steps=12, resume=True) == []

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import time
 
 import pytest
 import torch
@@ -88,8 +89,9 @@ def test_running_statistics_that_are_not_finite_are_no_good_state(tools, tmp_pat
 
 def test_weights_that_overflow_in_the_last_update_are_no_finished_run(tools, tmp_path):
     trainer = tools.trainer(tmp_path, lr=lambda step: 0.05 if step < 11 else 3e38)
-    with pytest.raises(Diverged):
+    with pytest.raises(Diverged) as caught:
         tools.go(trainer)
+    assert caught.value.divergence["step"] == 11
 
 
 def test_the_message_names_step_lambda_rate_and_feature_norm(diverged):
@@ -234,6 +236,15 @@ def test_a_return_does_not_lose_time(tools, tmp_path):
     trainer = raising(tools, tmp_path)
     trainer.progress.seconds = 1000.0
     assert 1000 < tools.go(trainer).elapsed() < 1100
+
+
+def test_a_return_does_not_lose_the_time_of_the_steps_that_it_takes_back(tools, tmp_path, monkeypatch):
+    """Every batch takes ten seconds more."""
+    late, monotonic = [], time.monotonic
+    monkeypatch.setattr("lsoftmax.engine.trainer.time.monotonic", lambda: monotonic() + 10 * len(late))
+    loader = tools.Batches(spoil=lambda step, images: late.append(step) or images)
+    trainer = tools.go(raising(tools, tmp_path, loader=loader, checkpoint_minutes=1e9))
+    assert trainer.elapsed() == pytest.approx(10 * len(late), abs=9)
 
 
 def test_a_lambda_of_infinity_at_the_divergence_has_a_record_that_is_json(tmp_path, diverged):

@@ -187,13 +187,20 @@ def test_how_a_run_is_watched_does_not_change_its_weights(tools, tmp_path, unint
     tools.check_same(trainer.backbone.state_dict(), uninterrupted["backbone"])
 
 
-def test_another_interval_writes_no_step_twice(tools, tmp_path):
-    stop(tools, tmp_path, 7, **{"log_every": 5, "eval_every": 10, "checkpoint_every": 5})
+@pytest.mark.parametrize("moment", [5, 7])  # after a logged step, and between two
+def test_another_interval_writes_no_step_twice(tools, tmp_path, moment):
+    stop(tools, tmp_path, moment, **{"log_every": 5, "eval_every": 10, "checkpoint_every": 5})
     trainer = tools.trainer(tmp_path, **{"log_every": 5, "eval_every": 5, "checkpoint_every": 5})
     trainer.resume()
     tools.go(trainer)
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)) and all("loss" in line for line in trainer.progress.trace)
+
+
+def test_a_run_that_is_to_return_from_now_on_has_where_to(tools, tmp_path):
+    stop(tools, tmp_path, 9, on_divergence="stop", checkpoint_every=4)
+    trainer = tools.trainer(tmp_path, on_divergence="raise_lambda", checkpoint_every=4)
+    assert trainer.resume() and (tmp_path / "anchor.pt").read_bytes() == (tmp_path / "checkpoint.pt").read_bytes()
 
 
 def test_an_anchor_of_before_is_not_returned_to(tools, tmp_path):

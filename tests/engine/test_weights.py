@@ -65,6 +65,12 @@ def test_names_are_those_of_the_design(path, good, network):
     assert read_weights(path)[0].keys() == names
 
 
+@pytest.mark.parametrize("length", range(8))
+def test_the_tensors_stay_aligned_however_long_the_metadata_are(path, network, criterion, length):
+    save_weights(path, network, criterion, torch.zeros(3, 1, 1), {"note": "x" * length})
+    assert struct.unpack("<Q", path.read_bytes()[:8])[0] % 8 == 0
+
+
 def test_the_mean_comes_back(path, network, criterion):
     mean = torch.randn(3, 6, 6)
     save_weights(path, network, criterion, mean, {})
@@ -211,7 +217,8 @@ def test_a_refused_file_changes_no_weight(tools, path, good, network):
 
 
 def test_what_belongs_to_another_part_is_left_alone(path, good, criterion):
-    load_into(criterion, read_weights(path)[0], "criterion", path)
+    others = {"criterion_of_another.weight": torch.zeros(1)}
+    load_into(criterion, read_weights(path)[0] | others, "criterion", path)
 
 
 def test_metadata_is_json_that_anyone_can_read(good):

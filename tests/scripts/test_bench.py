@@ -1,6 +1,7 @@
 """What a benchmark can tell beside times: that the fast trainer learns as the default one does; and its kinds."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -107,3 +108,35 @@ def test_on_a_cpu_each_call_is_timed():
     calls = []
     measure.interleaved({"step": lambda: calls.append(1)}, seconds=1e-9, least=3, queued=50)
     assert len(calls) == 5
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_the_first_two_turns_are_not_counted(monkeypatch):
+    clock = [0.0]
+    takes = iter([100.0, 100.0, 1.0, 1.0, 9.0])
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: clock[0])
+    work = lambda: clock.__setitem__(0, clock[0] + next(takes))  # noqa: E731
+    assert measure.interleaved({"step": work}, seconds=1e-9, least=3) == {"step": 1.0}
+
+
+def test_the_peak_is_the_most_that_is_held_at_a_time():
+    def work():
+        for _ in range(3):
+            torch.empty(1_000_000, dtype=torch.uint8)
+
+    assert measure.peak_bytes(work, lambda: None, torch.device("cpu")) == 1_000_000
+
+
+def test_a_run_is_set_against_its_bare_step_and_its_evaluations(monkeypatch):
+    from scripts.bench import runs
+
+    batch = torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64)
+    plan = SimpleNamespace(batch_size=4, steps=9)
+    trainer = SimpleNamespace(loader=SimpleNamespace(batch=lambda step: batch), plan=plan)
+    monkeypatch.setattr(runs, "trainer_of", lambda overrides: trainer)
+    seconds = {"bare": 1.0, "train.py": 2.0, "test": 3.0}
+    monkeypatch.setattr(runs, "interleaved", lambda works, *_, **__: {name: seconds[name] for name in works})
+    row = runs._beside_the_bare_step("net", [], 10, 1.0)
+    assert (row["bare images/s"], row["train.py images/s"], row["ratio"]) == (40, 20, 0.5)
+    assert (row["evaluation s"], row["evaluation, in steps"]) == (3.0, 15.0)
+    assert row["ratio with the evaluations of a whole run"] == round(1800 / (3600 + 20 * 3), 3)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from data.faces import Crop
+from scripts import evaluate as module
 
 SMOKE = ["debug=smoke", "dataset.validation=100"]
 
@@ -178,3 +179,18 @@ def test_errors_of_a_thousand_classes_are_for_the_file(script, face_run, tmp_pat
     assert numbers["confusion"] is None and len(numbers["class_error"]) == 1010
     errors = [error for error in numbers["class_error"] if error is not None]  # one image of each of four people
     assert len(errors) == 4 and sum(errors) / 4 == numbers["error"]
+
+
+@pytest.mark.parametrize(("classes", "listed"), [(100, True), (101, False)])
+def test_a_hundred_classes_are_listed_and_no_more(classes, listed):
+    table = {"class_error": [0.0] * classes, "confusion": [[0] * classes] * classes}
+    numbers = {"set": "test", "images": 1, "error": 0.0, "classes": [f"class{k}" for k in range(classes)], **table}
+    assert ("class99" in module._report(numbers)) == listed
+
+
+@pytest.mark.parametrize(("most", "there"), [(10, True), (9, False)])
+def test_a_matrix_of_the_most_classes_is_kept(script, finished, tmp_path, monkeypatch, most, there):
+    monkeypatch.setattr("evaluate.MATRIX", most)
+    monkeypatch.setattr("evaluate.LISTED", 9)
+    assert script("evaluate", f"run={finished}", f"out={tmp_path / 'numbers.json'}").code == 0
+    assert (json.loads((tmp_path / "numbers.json").read_text())["confusion"] is not None) == there

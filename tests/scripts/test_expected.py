@@ -80,6 +80,7 @@ def test_dry_run_estimates_the_time_from_records_of_the_same_kind(script, traine
     assert script("reproduce", *ONCE).code == 0
     said = script("reproduce", "table=2", "seeds=2", "dry_run=true").out
     assert said.count("about 6 min") == count and "unknown" not in said
+    assert said.rstrip().endswith(f"about {6 * count} min in all, one after another")
 
 
 def test_without_them_the_time_is_reckoned_from_other_networks_on_the_device(script, trained, elsewhere, made_up):

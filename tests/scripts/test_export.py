@@ -241,6 +241,12 @@ def test_a_damaged_size_of_the_images_is_one_line(script, run_of, tmp_path, said
     assert found.code == 2 and "damaged" in found.err and found.err.count("\n") == 1
 
 
+def test_a_size_of_the_images_that_is_not_that_of_their_mean_is_one_line(script, run_of, tmp_path):
+    run = run_of((3, 32, 32), torch.zeros(3, 32, 32), *NARROW, metadata={"image_shape": [3, 30, 30]})
+    found = script("export", f"run={run}", f"out={tmp_path / 'out'}")
+    assert found.code == 2 and "its mean image and the size of its images differ" in found.err
+
+
 def test_images_of_another_size_are_refused_by_the_graph(exported):
     model = torch.export.load(exported / "model.pt2").module()
     with pytest.raises(AssertionError, match="28"):
@@ -257,6 +263,37 @@ def test_a_file_that_gives_something_else_is_not_written(script, run_of, tmp_pat
     said = script("export", f"run={run}", f"out={tmp_path / 'out'}")
     assert said.code == 2 and "embeddings differ from the run's own" in said.err and said.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_largest_of_all_differences_counts(run_of, tmp_path, monkeypatch):
+    from scripts import _inference
+    from scripts._network import open_network
+
+    network = open_network(run_of(SHAPE, IMAGE_MEAN, *NARROW))
+    found = iter([3e-6, 2e-6] + 10 * [0.0])
+    monkeypatch.setattr(_inference, "_relative", lambda have, want: next(found))
+    differences = _inference.differences(_inference.exported(network), network, tmp_path)
+    assert differences == {"embeddings": 3e-6, "logits": 2e-6}
+
+
+@pytest.mark.parametrize("place", [0, 4, 11])
+def test_a_difference_that_is_no_number_is_not_written(run_of, tmp_path, monkeypatch, place):
+    from lsoftmax.errors import UserError
+    from scripts import _inference
+    from scripts._network import open_network
+
+    network = open_network(run_of(SHAPE, IMAGE_MEAN, *NARROW))
+    found = iter([float("nan") if k == place else 0.0 for k in range(12)])
+    monkeypatch.setattr(_inference, "_relative", lambda have, want: next(found))
+    with pytest.raises(UserError, match="is not written: its (embeddings|logits) differ from the run's own by nan"):
+        _inference.differences(_inference.exported(network), network, tmp_path)
+
+
+def test_a_difference_is_in_units_of_the_largest_value():
+    from scripts import _inference
+
+    assert _inference._relative(torch.tensor([-8.0, 1.0]), torch.tensor([-8.0, 3.0])) == 0.25
+    assert _inference._relative(torch.tensor([0.5]), torch.tensor([0.0])) == 0.5
 
 
 @pytest.mark.parametrize(

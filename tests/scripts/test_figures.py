@@ -180,6 +180,12 @@ def test_the_caption_says_command_profile_seeds_and_machine(kept):
     assert [part for part in parts if part not in said] == []
 
 
+def test_the_caption_counts_the_runs_on_other_data(kept):
+    records = _records.read_records("small")
+    next(iter(records.values()))["dataset_sha256"] = "e" * 64
+    assert "Left out: 1 runs on other data." in _figures.caption("6", "small", read_figure("6"), kept, records)
+
+
 def test_the_caption_without_a_run_says_so(kept):
     assert "No run has been made yet" in _figures.caption("6", "full", read_figure("6"), kept, {})
 

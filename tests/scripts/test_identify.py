@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+import torch
 
 from lsoftmax.metrics import identify
 
@@ -183,6 +184,12 @@ def test_insightfaces_lists_of_noise_are_read_as_they_are(script, named, tmp_pat
     assert said.code == 0 and "noise: 2 probes and 3 distractors left out, of 5 names" in said.out
 
 
+def test_lists_of_noise_add_up(script, named, tmp_path):
+    (tmp_path / "more.txt").write_text("p/3.png\nd/5.png\n")
+    said = script("identify", *named, f"noise={tmp_path / 'noise.txt'},{tmp_path / 'more.txt'}")
+    assert said.code == 0 and "noise: 3 probes and 4 distractors left out, of 8 names" in said.out
+
+
 @pytest.mark.parametrize("text", ["nobody.png\n", "x/2.png\n", "# p/2.png\n"])
 def test_a_list_of_noise_that_meets_nothing_is_one_line(script, named, tmp_path, text):
     (tmp_path / "other.txt").write_text(text)
@@ -191,8 +198,6 @@ def test_a_list_of_noise_that_meets_nothing_is_one_line(script, named, tmp_path,
 
 
 def test_a_shuffled_set_without_noise_is_the_same_set_without_it(script, named, tmp_path):
-    import torch
-
     script("identify", *named, f"noise={tmp_path / 'noise.txt'}", "sizes=30", "seed=5", f"out={tmp_path / 'out'}")
     order = torch.randperm(90, generator=torch.Generator().manual_seed(5)).numpy()[:30]
     of = order[~np.isin(order, [0, 1, 40])]
@@ -200,6 +205,15 @@ def test_a_shuffled_set_without_noise_is_the_same_set_without_it(script, named, 
     [entry] = json.loads((tmp_path / "out" / "identification.json").read_text())["without_noise"]["sets"]
     expected = identify(PROBES[clean], IDS[clean], DISTRACTORS[of])
     assert (entry["distractors"], entry["rank"]["1"]) == (len(of), expected.rank[1])
+
+
+def test_each_shuffled_set_is_without_its_own_noise(script, named, tmp_path):
+    order = torch.randperm(90, generator=torch.Generator().manual_seed(5)).numpy()
+    sizes = [5, 20, 50, 80]
+    asked = ["sizes=" + ",".join(map(str, sizes)), "seed=5", f"out={tmp_path / 'out'}"]
+    script("identify", *named, f"noise={tmp_path / 'noise.txt'}", *asked)
+    found = json.loads((tmp_path / "out" / "identification.json").read_text())["without_noise"]["sets"]
+    assert [entry["distractors"] for entry in found] == [int((~np.isin(order[:n], [0, 1, 40])).sum()) for n in sizes]
 
 
 def test_a_size_of_nothing_but_noise_is_said(script, named, tmp_path):

@@ -36,6 +36,12 @@ def test_large_features_are_kept_of_fewer_images(finished, result, elsewhere, mo
     assert len(_features.read(result, "full")["test_labels"]) == 20
 
 
+def test_of_the_largest_features_one_image_of_each_class_is_kept(finished, result, elsewhere, monkeypatch):
+    monkeypatch.setattr(_features, "_MOST_BYTES", 1)
+    _features.keep(finished, result, {"sets": ["test"], "per_class": 30}, "full")
+    assert _features.read(result, "full")["test_labels"].tolist() == list(range(10))
+
+
 def feature_size(run) -> int:
     from assemble import build_network, load_data
 

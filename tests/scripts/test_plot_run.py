@@ -5,6 +5,7 @@ import math
 import sys
 
 import pytest
+from matplotlib.axes import Axes
 
 from scripts import plot_run as module
 
@@ -106,6 +107,15 @@ def test_it_says_and_draws_where_a_class_was_given_up(drawn, made, monkeypatch):
     assert said[0] == "lost/seed=0: unfinished, 8 logged steps up to step 400, gives up a class from step 300 on"
     assert "gives up" not in said[1]
     assert standing == [300] * 8  # a line in each panel
+
+
+def test_shares_are_drawn_in_percent_and_angles_from_the_fifth_to_the_ninety_fifth(drawn, made, monkeypatch):
+    plot, fill = Axes.plot, Axes.fill_between
+    lines, bands = [], []
+    monkeypatch.setattr(Axes, "plot", lambda axes, x, y, **look: lines.append(y) or plot(axes, x, y, **look))
+    monkeypatch.setattr(Axes, "fill_between", lambda axes, x, *y, **look: bands.append(y) or fill(axes, x, *y, **look))
+    drawn(made("a/seed=0", lines=2, wins=0.75, target_angle_q05=10.0, target_angle_q95=80.0))
+    assert [75.0, 75.0] in lines and bands[0] == ([10.0, 10.0], [80.0, 80.0])
 
 
 def test_a_single_run_is_named_with_its_options(drawn, made):

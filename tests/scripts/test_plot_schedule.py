@@ -22,6 +22,11 @@ def test_a_floor_is_never_passed(script, tmp_path):
     assert "lambda < 1    never" in said.out and "lambda at the end 5" in said.out
 
 
+def test_a_lambda_that_stays_at_a_level_has_not_passed_it(script, tmp_path):
+    said = script("plot_schedule", "schedule.lam.kind=constant", "schedule.lam.base=10", f"out={tmp_path / 's.png'}")
+    assert "lambda < 10   never" in said.out
+
+
 def test_lambda_zero_can_be_drawn(script, tmp_path):
     assert script("plot_schedule", "schedule.lam.base=0", f"out={tmp_path / 's.png'}").code == 0
 

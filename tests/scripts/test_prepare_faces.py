@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from data.faces import PackedFaces, decode
+from data.faces.catalogue import digest
 from data.faces.templates import SPHEREFACE
 from data.faces.verification import read_test_pairs
 from lsoftmax.errors import UserError
@@ -135,6 +136,7 @@ def test_corrupt_images_are_listed_and_skipped_up_to_the_share(script, source, t
         "prepare_faces", *options(source, tmp_path / "pack", "aligned=true", "exclude=none", "max_corrupt=0.2")
     )
     assert said.code == 0, said.err
+    assert not (tmp_path / "pack" / "corrupt.tsv").exists()  # it was of the share before
     pack = PackedFaces(tmp_path / "pack")
     assert sorted(pack.names) == [
         "0000045/001.jpg",
@@ -147,6 +149,40 @@ def test_corrupt_images_are_listed_and_skipped_up_to_the_share(script, source, t
         assert np.array_equal(image.transpose(1, 2, 0), decode((source / name).read_bytes()))
         assert pack.classes[label] == name.split("/")[0]
     assert "cannot be decoded" in (tmp_path / "pack" / "left_out.tsv").read_text()
+
+
+def test_the_mean_colour_of_a_small_set_is_that_of_all_its_images(script, tmp_path) -> None:
+    (tmp_path / "two" / "0000099").mkdir(parents=True)
+    for name, colour in (("1", (200, 0, 40)), ("2", (0, 100, 40))):
+        Image.new("RGB", (96, 112), colour).save(tmp_path / "two" / "0000099" / f"{name}.png")
+    assert script("prepare_faces", *options(tmp_path / "two", tmp_path / "pack", "aligned=true")).code == 0
+    assert PackedFaces(tmp_path / "pack").manifest["mean_rgb"] == [100, 50, 40]
+
+
+def test_a_pack_tells_the_digest_of_the_files_it_was_made_of(script, source, tmp_path) -> None:
+    assert script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true", "exclude=none")).code == 0
+    pack = PackedFaces(tmp_path / "pack")
+    content = b"".join((source / name).read_bytes() for name in sorted(pack.names))
+    assert pack.manifest["source"]["sha256"] == digest([hashlib.sha256(content).hexdigest()])
+
+
+@pytest.mark.parametrize(("share", "code"), [("0.2", 0), ("0.19", 2)])
+def test_as_many_corrupt_images_as_the_share_are_skipped(script, tmp_path, share, code) -> None:
+    source = write_people(tmp_path / "five", {"0000099": 5})
+    (source / "0000099" / "003.jpg").write_bytes(b"none")
+    asked = options(source, tmp_path / "pack", "aligned=true", "exclude=none", f"max_corrupt={share}")
+    assert script("prepare_faces", *asked).code == code
+
+
+def test_the_shares_that_may_be_wrong_are_those_of_the_help(script, source, tmp_path, monkeypatch) -> None:
+    from data.faces import pack, sources
+
+    asked, opened = {}, sources.open_source
+    monkeypatch.setattr(sources, "open_source", lambda *of, **how: asked.update(how) or opened(*of, **how))
+    monkeypatch.setattr(pack.Packing, "__init__", lambda packing, *of, **how: asked.update(how) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        script("prepare_faces", *options(source, tmp_path / "pack", "aligned=true"))
+    assert (asked["max_corrupt"], asked["max_missing"]) == (0.001, 0.01)
 
 
 def test_who_has_too_few_whole_images_is_left_out(script, source, tmp_path) -> None:

@@ -38,6 +38,13 @@ def test_a_record_of_a_profile_lies_apart(runs):
     assert _records.read_records("full") == {} and len(_records.read_records("small")) == 1
 
 
+def test_of_a_run_in_two_profiles_the_record_of_the_later_counts(runs):
+    [(key, record)] = runs("Softmax", {}).items()
+    _records.keep(record, "full")
+    _records.keep(record | {"seconds": 9.0}, "small")
+    assert _records.read_records("full", "small") == {key: record | {"seconds": 9.0}}
+
+
 @pytest.mark.parametrize("content", [b"", b"<<<<<<< ours\n{}", b"[1, 2]", b"\xff\xfe"])
 def test_a_damaged_record_is_named(runs, content):
     [record] = runs("Softmax", {}).values()
@@ -56,7 +63,9 @@ def test_a_damaged_record_is_named(runs, content):
         ({"loss": {"m": 4}}, "its data set or loss has no name"),
         ({"loss": {"name": "mine"}}, "'mine' is not known"),
         ({"schedule": 3}, "schedule is 3"),
+        ({"threads": ...}, "threads is missing"),
         ({"train_error": None}, "finished, and train_error is None"),
+        ({"predicted_classes": None}, "finished, and predicted_classes is None"),
         ({"model": ...}, "model is missing"),
         ({"init_from": ...}, "'init_from' is not known"),
     ],
@@ -104,6 +113,12 @@ def test_augmentation_changes_no_data_and_a_validation_split_does(validation):
     )
     known = expected_sha256(plain["dataset"])
     assert known == expected_sha256(plus["dataset"]) and (known is None) == (validation > 0)
+
+
+@pytest.mark.parametrize("other", [{"train_part": 1}, {"first_class": 5}, {"validation": 9}])
+def test_of_other_images_of_a_known_data_set_nothing_is_known(other):
+    dataset = identity(compose(["dataset=cifar10", "dataset.train_images=5000"]))["dataset"]
+    assert expected_sha256(dataset) is not None and expected_sha256(dataset | other) is None
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ def stop(signum, frame):
     os._exit(143)
 signal.signal(signal.SIGTERM, stop)
 signal.signal(signal.SIGINT, stop)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has its children ignore
 began = time.time()
 (folder / "began").write_text(str(os.getpgrp()))
 time.sleep(float(options["takes"]))
@@ -38,6 +39,7 @@ if "dies_of" in options:
 result = json.dumps({"name": folder.name, "began": began, "ended": time.time()})
 (folder / "new").write_text("{" if options.get("leaves") == "half" else result)
 os.replace(folder / "new", folder / "result.json")
+sys.exit(int(options.get("ends_with", 0)))
 """
 
 
@@ -108,6 +110,12 @@ def test_a_run_that_the_system_kills_has_failed(command, signum, capsys):
     assert f"{run[1]}: killed by {signum.name}\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("code", "counts"), [(0, True), (3, True), (1, False)])
+def test_the_result_of_a_run_that_diverged_counts_and_that_of_one_that_failed_does_not(command, code, counts):
+    run, failed = command("a", f"ends_with={code}"), []
+    assert len(list(_runs.run_all([run], NO_LIMIT, 1, failed))) == counts and failed == [run[1]] * (not counts)
+
+
 def test_a_run_that_another_process_holds_has_not_failed(command, capsys):
     run, failed = command("a", "leaves=nothing"), []
     run[1].mkdir()
@@ -120,6 +128,17 @@ def test_a_run_that_another_process_holds_has_not_failed(command, capsys):
 def test_a_run_that_was_told_to_stop_has_not_failed(command):
     running, failed = command("a", ENDLESS), []
     assert list(_runs.run_all([running], Until(lambda: begun(running)), 1, failed)) == [] and failed == []
+
+
+def test_a_run_whose_terminal_has_gone_has_not_failed(command):
+    run, failed = command("a", f"dies_of={int(signal.SIGHUP)}"), []
+    assert list(_runs.run_all([run], NO_LIMIT, 1, failed)) == [] and failed == []
+
+
+def test_afterwards_sigterm_is_handled_as_before(command):
+    before = signal.getsignal(signal.SIGTERM)
+    list(_runs.run_all([command("a")], NO_LIMIT, 1))
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_damaged_result_is_left_out_and_the_others_go_on(command):
@@ -142,6 +161,13 @@ def test_a_spent_budget_tells_the_running_ones_to_stop(command):
     running = [command("a", ENDLESS), command("b", ENDLESS)]
     assert list(_runs.run_all(running, Until(lambda: begun(*running)), 2)) == []
     assert all((folder / "told").read_text() == "x" for _, folder in running)
+
+
+def test_a_stopped_run_leaves_no_result_of_an_earlier_one(command):
+    running = command("a", ENDLESS)
+    running[1].mkdir()
+    (running[1] / "result.json").write_text(json.dumps({"name": "of another configuration"}))
+    assert list(_runs.run_all([running], Until(lambda: begun(running)), 1)) == []
 
 
 def test_a_spent_budget_begins_no_other_run(command):

@@ -112,6 +112,7 @@ def test_validation_errors_are_compared_by_their_means(results):
 def test_a_study_that_chooses_shows_no_test_error(results):
     text = _studies.markdown({**STUDY, "metric": "val_error"}, results, "do this")
     assert "22.00" in text and "21.00" not in text and "| validation error |" in text
+    assert "on the same images (of means)" in text  # which went wrong is not kept: there is no interval
 
 
 def test_a_study_of_faces_shows_the_share_of_pairs_judged_rightly(results):
@@ -158,6 +159,11 @@ def test_a_record_from_before_there_was_a_trace_counts(results):
         del run["trace"]
     _, margin, *_ = lines(STUDY, results)
     assert (margin["mean"], margin["target_angle"]) == ("11.0", "")
+
+
+def test_a_run_of_two_ways_is_counted_once(results):
+    results["absent", "digits", "best"] = results["margin", "digits", "best"]
+    assert _studies.origin(results).startswith("4 runs. ")
 
 
 def test_nothing_run_says_so():
@@ -238,7 +244,7 @@ def test_a_line_without_runs_is_said():
     assert [text.get_text() for text in legend.get_texts()] == ["margin: not run", "softmax"]
 
 
-@pytest.mark.parametrize(("worst", "told"), [(4.4, []), (9.96, ["10.0"])])
+@pytest.mark.parametrize(("worst", "told"), [(4.4, []), (5.4, ["5.4"]), (9.96, ["10.0"])])
 def test_a_way_that_is_far_worse_is_told_at_the_edge_and_does_not_flatten_the_others(worst, told):
     from scripts.figures.study import draw_over
 

@@ -151,6 +151,14 @@ def test_parts_of_the_classes_have_images_of_their_own(of_parts, tmp_path):
     assert {cell.settings.dataset.classes for cell in wanted} == {20}
 
 
+@pytest.mark.parametrize(("setting", "own"), [("dataset.first_class", True), ("dataset.train_part", False)])
+def test_parts_of_the_classes_alone_are_compared_without_their_images(of_parts, monkeypatch, setting, own):
+    asked = []
+    monkeypatch.setattr("scripts._tables.compared_by_part", lambda *of, own_images: asked.append(own_images))
+    _studies.markdown({**PARTS, "parts": {setting: [1, 2, 3]}}, of_parts, "")
+    assert set(asked) == {own}
+
+
 def test_the_figure_of_a_study_says_what_its_parts_are(of_parts):
     pytest.importorskip("matplotlib")
     from scripts.figures.study import draw

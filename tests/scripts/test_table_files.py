@@ -9,7 +9,7 @@ import pytest
 from configs.errors import ConfigError
 from configs.settings import identity
 from scripts import _plan
-from scripts._plan import RECIPES, cells, read_profile, read_table
+from scripts._plan import RECIPES, cells, own_note, read_profile, read_table
 
 from .conftest import composed
 
@@ -171,3 +171,16 @@ def test_a_file_without_keys_is_one_line(text, monkeypatch, tmp_path):
     monkeypatch.setattr(_plan, "ROOT", tmp_path)
     with pytest.raises(ConfigError, match="^configs/profile/mine.yaml must hold keys and values$"):
         read_profile("mine")
+
+
+def test_a_columns_then_comes_after_the_profile_and_a_rows_paper_after_its_overrides():
+    column = {"label": "Ones", "overrides": ["dataset=mnist5k"], "then": ["schedule.steps=9"]}
+    row = {"label": "Ours", "overrides": ["loss.m=2"], "paper": ["loss.m=3"]}
+    profile = {"mnist5k": ["schedule.steps=5", "schedule.lr.milestones=[]"]}
+    paper, best = (cell.settings for cell in cells({"rows": [row], "columns": [column]}, profile, 1))
+    assert (paper.schedule.steps, paper.loss.m, best.loss.m) == (9, 3, 2)
+
+
+@pytest.mark.parametrize(("profile", "said"), [("full", "All. Whole."), ("small", "All. Part.")])
+def test_a_table_says_what_its_file_says_of_its_size(profile, said):
+    assert own_note({"note": "All.", "full": "Whole", "reduced": "Part"}, profile) == said

@@ -69,6 +69,10 @@ def test_of_all_pairs_it_tells_how_many_a_threshold_tells_apart(run_of, cifar100
     assert found["tar"] == pytest.approx(100 * highest.tar, abs=3)
 
 
+def test_a_pair_of_strangers_is_counted_once():
+    assert unseen._pairs_of_strangers(torch.tensor([0, 0, 1, 2])) == 5
+
+
 def test_a_class_of_one_image_asks_for_nothing(run_of, cifar100, monkeypatch):
     images = cifar100.relabelled(torch.where(torch.arange(60) == 0, 10, cifar100.labels), cifar100.class_names)
     monkeypatch.setattr(assemble, "load_data", lambda settings: SimpleNamespace(test=images))

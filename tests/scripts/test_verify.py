@@ -16,7 +16,9 @@ import models
 from configs.settings import compose, to_yaml
 from lsoftmax import losses
 from lsoftmax.engine.weights import save_weights
-from lsoftmax.metrics import verify_embeddings
+from lsoftmax.metrics import verify_at, verify_embeddings
+from scripts import _pair_source
+from scripts import verify as module
 
 
 def encoded(seed, person):
@@ -159,8 +161,8 @@ def test_a_threshold_chosen_on_other_pairs(script, faces, face_run, tmp_path):
     (tmp_path / "tune.txt").write_text("\n".join(lines[:20]))
     (tmp_path / "test.txt").write_text("\n".join(lines[20:]))
     options = [f"run={face_run}", f"images={faces / 'images'}", f"pairs={tmp_path / 'test.txt'}"]
-    said = script("verify", *options, f"tune={tmp_path / 'tune.txt'}", f"out={tmp_path / 'out'}")
-    assert said.code == 0 and "threshold from tune=" in said.out
+    said = script("verify", *options, f"tune={tmp_path / 'tune.txt'}", "far=0.2", f"out={tmp_path / 'out'}")
+    assert said.code == 0 and "threshold from tune=" in said.out and "at FAR 20 %" in said.out
     found = numbers(tmp_path / "out")
     assert found["pairs"] == 20 and len(found["thresholds"]) == 1 and found["std"] is None
 
@@ -299,6 +301,24 @@ def test_real_faces(script, face_run, tmp_path):
     options = [f"run={face_run}", f"images={lfw / 'images'}", f"pairs={tmp_path / 'pairs.txt'}", "folds=4"]
     said = script("verify", *options, f"out={tmp_path / 'out'}")
     assert said.code == 0 and (tmp_path / "out" / "worst_pairs.png").exists()
+
+
+def test_a_pack_takes_no_images_beside_its_own(script):
+    said = script("verify", "run=a", "pack=b.bin", "images=c")
+    assert said.code == 2 and "pack=FILE holds its images and pairs" in said.err
+
+
+def test_a_picture_has_the_images_of_a_pair_left_and_right(faces, stored):
+    own = {"embeddings": str(stored), "pairs": str(faces / "pairs.txt"), "images": str(faces / "images")}
+    source = _pair_source.open_source(own, [])
+    assert [source.name(k) for k in (2, 3)] == ["P1/P1_0003", f"P{who(1)[1]}/P{who(1)[1]}_0004"]
+    assert [source.content(k) for k in (2, 3)] == [encoded(2, who(1)[0]), encoded(3, who(1)[1])]
+
+
+def test_a_rate_is_said_in_percent_and_beside_the_number_of_impostors():
+    scores, same = torch.linspace(1, -1, 30), torch.tensor([True] * 20 + [False] * 10)
+    said = module._report(verify_at(scores, same, 0.0, far=(0.1, 0.01)), same.tolist(), tuned=True)
+    assert "at FAR 10 % (realised 10 %)" in said and "at FAR 1 % (none accepted: FAR < 1/10)" in said
 
 
 def test_help_says_what_it_is_for(script):

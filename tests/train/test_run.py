@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 
 import models
 import train
-from assemble import load_data
+from assemble import load_data, make_trainer
 from configs import ROOT, compose
 from configs.settings import from_file, identity
 from lsoftmax.engine.folder import identity_sha256
@@ -57,6 +57,16 @@ def files(path: Path) -> dict[str, bytes]:
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_each_seed_has_an_order_of_its_own(tmp_path: Path) -> None:
+    settings = compose(["debug=smoke", "device=cpu"])
+    splits, device = load_data(settings), torch.device("cpu")
+    orders = [
+        make_trainer(replace(settings, seed=seed), splits, torch.zeros(1, 1, 1), device, tmp_path / "none").loader
+        for seed in (0, 1)
+    ]
+    assert not torch.equal(orders[0]._indices(0), orders[1]._indices(0))
 
 
 def test_the_parameters_of_a_result_are_those_of_network_and_classifier(first: Path, result: Result) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.faces import read_bin
+from data.faces import bin_pack, read_bin
+from data.unpickle import UnsafePickle
 from lsoftmax.errors import UserError
 
 PROTOCOLS = range(6)
@@ -167,6 +168,12 @@ def test_an_array_whose_bytes_are_a_number_takes_no_memory(write) -> None:
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x01\x00"])
+def test_a_truth_value_is_one_byte(raw) -> None:
+    with pytest.raises(UnsafePickle, match="no truth value"):
+        bin_pack._scalar(bin_pack._ByteOrBool("b1"), raw)
 
 
 def test_a_file_beyond_the_limit_is_not_read(write, monkeypatch) -> None:

@@ -40,6 +40,13 @@ def test_of_several_faces_the_middle_one_counts(monkeypatch) -> None:
             Detector(f"mine:{name}")(image)
 
 
+def test_the_middle_of_an_image_that_is_no_square_is_of_its_columns_and_rows(monkeypatch) -> None:
+    module = types.ModuleType("mine")
+    module.faces = lambda image: np.stack([np.full((5, 2), [20.0, 60.0]), np.full((5, 2), [60.0, 20.0])])
+    monkeypatch.setitem(sys.modules, "mine", module)
+    assert Detector("mine:faces")(np.zeros((40, 120, 3), np.uint8))[0].tolist() == [60, 20]
+
+
 @pytest.mark.parametrize(
     "text", ["", "module", ":function", "module:", "no_such_module:f", ".:x", "bad_syntax:f", "raises_at_import:f"]
 )

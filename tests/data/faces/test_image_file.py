@@ -59,6 +59,29 @@ def test_a_journal_without_its_images_counts_for_nothing(tmp_path) -> None:
     assert not Journal(tmp_path / "parts.jsonl", file).done
 
 
+def test_half_a_line_of_a_journal_is_cut_off_and_the_next_one_stands_alone(tmp_path) -> None:
+    file, path = filled(tmp_path / "images.npy", 3), tmp_path / "parts.jsonl"
+    journal = Journal(path, file)
+    for part in (0, 1):
+        journal.add(Done(part, "digest"))
+        journal.commit()
+    path.write_bytes(path.read_bytes()[:-5])
+    journal = Journal(path, file)
+    assert list(journal.done) == [0]
+    journal.add(Done(1, "digest"))
+    journal.commit()
+    assert list(Journal(path, file).done) == [0, 1]
+
+
+def test_images_are_on_the_disk_before_the_line_that_tells_of_them(tmp_path, monkeypatch) -> None:
+    file, path, told = filled(tmp_path / "images.npy", 3), tmp_path / "parts.jsonl", []
+    monkeypatch.setattr(file, "flush", lambda: told.append(path.exists()))
+    journal = Journal(path, file)
+    journal.add(Done(0, "digest"))
+    journal.commit()
+    assert told == [False] and path.exists()
+
+
 def test_what_nobody_knows_of_is_made_anew(tmp_path) -> None:
     filled(tmp_path / "images.npy", 3)
     other = ImageFile(tmp_path / "images.npy", 5, (112, 96))

@@ -74,6 +74,13 @@ def test_an_index_may_leave_records_out(write_records) -> None:
     assert [records[k][1] for k in range(len(records))] == [IMAGES[0], IMAGES[5], IMAGES[-1]] and not records.notes
 
 
+def test_to_repair_is_to_read_what_the_index_leaves_out_too(write_records) -> None:
+    path = write_records([image_record(image, k) for k, image in enumerate(IMAGES)], index=True)
+    lines = path.with_suffix(".idx").read_text().splitlines(True)
+    path.with_suffix(".idx").write_text(lines[0] + lines[-1])
+    assert len(RecordFile(path, repair=True)) == len(IMAGES)
+
+
 @pytest.mark.parametrize("kept", [slice(4), slice(4, None), slice(4, 6)])
 def test_a_shortened_index_is_said_and_all_records_used(write_records, kept) -> None:
     path = write_records([image_record(image, k) for k, image in enumerate(IMAGES)], index=True)

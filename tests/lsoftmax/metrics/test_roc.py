@@ -5,6 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from lsoftmax.engine.verification import describe
+from lsoftmax.metrics import verify_at
 from lsoftmax.metrics.roc import allowed, roc, thinned
 
 from .conftest import quietly, random_case
@@ -78,3 +80,8 @@ def test_allowed_counts_do_not_suffer_from_rounding(limit, impostors, count):
 def test_pairs_of_one_kind_alone_have_no_curve_and_the_message_says_of_which(kind, word):
     with pytest.raises(ValueError, match=f"all 3 pairs are {word}: a ROC needs both kinds"):
         roc(torch.arange(3.0).double(), torch.full((3,), kind))
+
+
+def test_the_curve_of_a_record_has_the_false_accept_rates_of_its_impostors():
+    same = torch.tensor([True] * 8 + [False] * 4)
+    assert describe(verify_at(torch.linspace(1, -1, 12), same, 0.0))["roc"]["far"] == [0, 0.25, 0.5, 0.75, 1]
