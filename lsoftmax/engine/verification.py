@@ -40,13 +40,16 @@ def after_pca(embeddings: Tensor, pairs: Columns, *, folds: Tensor) -> dict[str,
     """{number of axes: accuracy and its standard error} of the same pairs on principal axes of the other folds' images.
 
     The paper reduces its features so, to a size that it does not say: of those of `PCA` that are below D and the images
-    there are. None of a feature that is zero, whose cosine is none.
+    there are. None at all if a feature is zero, which has no direction.
     """
+    if not embeddings.any(dim=1).all():
+        return {}
     left, right, same = pairs
     images = 2 * int(len(folds) - folds.bincount().max())  # of the fewest training folds
-    sizes = [size for size in PCA if size < embeddings.shape[1] and size <= images]
     found = {}
-    for size in sizes if bool(embeddings.any(dim=1).all()) else ():
+    for size in PCA:
+        if size >= embeddings.shape[1] or size > images:
+            continue
         v = verify_embeddings(embeddings[left], embeddings[right], same, folds=folds, pca=size)
         found[str(size)] = {"accuracy": v.accuracy, "standard_error": v.standard_error}
     return found
