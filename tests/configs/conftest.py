@@ -34,6 +34,10 @@ def finish(settings: Settings, path: Path) -> Outcome:
     return Outcome(0, "finished", 1.25, 2.0, path)
 
 
+def ends_with(code: int, status: str = "ended") -> Job:
+    return lambda settings, path: Outcome(code, status, folder=path)
+
+
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     """command(*overrides, job=...): what train.py would do with them, the job left to the test."""
@@ -75,6 +79,11 @@ SMALL = ["dataset=synthetic", "dataset.train_images=40", "dataset.test_images=10
 
 
 SMALL += ["schedule.batch_size=8", "dataset.like=mnist", "model=mnist", "dataset.classes=4", "schedule=cifar10_paper"]
+
+
+@pytest.fixture(scope="module")
+def default() -> Settings:
+    return compose()
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,6 @@ from configs.run_directory import run_directory
 from configs.schema import Settings
 
 
-@pytest.fixture(scope="module")
-def default() -> Settings:
-    return compose()
-
-
 def folder(*overrides: str) -> Path:
     return run_directory(compose(overrides), overrides)
 
