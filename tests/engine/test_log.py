@@ -203,6 +203,28 @@ def test_tensorboard_holds_every_logged_step_of_a_resumed_run_once(tools, tmp_pa
     assert [step for step, _ in scalars(tmp_path, "loss/loss")] == steps_of(tmp_path)
 
 
+def test_only_what_tensorboards_thread_cannot_write_is_told_elsewhere(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    before = threading.excepthook
+    writer = type("_AsyncWriterThread", (), {})()
+    with RunLog(tmp_path, 0, 10, quiet=True):
+        for error, thread in ((OSError(), writer), (ValueError(), writer), (OSError(), None)):
+            threading.excepthook(SimpleNamespace(exc_value=error, thread=thread))
+    assert [type(args.exc_value) for args in told] == [ValueError, OSError] and threading.excepthook is before
+
+
+@pytest.mark.parametrize("first", [KeyError, None])
+def test_what_closing_says_does_not_hide_what_went_wrong_before(tmp_path, monkeypatch, first):
+    def full(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(first or UserError), RunLog(tmp_path, 0, 10, quiet=True):
+        monkeypatch.setattr("lsoftmax.engine.log.SummaryWriter.close", full)
+        if first is not None:
+            raise first
+
+
 # --- the terminal
 
 
@@ -254,17 +276,6 @@ def test_after_a_return_the_eta_is_reckoned_from_where_it_went_back_to(tmp_path,
         now[0] += 20
         log.write(record(6))
     assert "eta 40s" in capsys.readouterr().out
-
-
-def test_only_what_tensorboards_thread_cannot_write_is_told_elsewhere(tmp_path, monkeypatch):
-    told = []
-    monkeypatch.setattr(threading, "excepthook", told.append)
-    before = threading.excepthook
-    writer = type("_AsyncWriterThread", (), {})()
-    with RunLog(tmp_path, 0, 10, quiet=True):
-        for error, thread in ((OSError(), writer), (ValueError(), writer), (OSError(), None)):
-            threading.excepthook(SimpleNamespace(exc_value=error, thread=thread))
-    assert [type(args.exc_value) for args in told] == [ValueError, OSError] and threading.excepthook is before
 
 
 def shown(monkeypatch, *arguments, **options):
@@ -356,14 +367,3 @@ def test_a_terminal_that_goes_away_does_not_stop_the_run(tmp_path, monkeypatch, 
 )
 def test_a_duration_is_short(seconds, text):
     assert duration(seconds) == text
-
-
-@pytest.mark.parametrize("first", [KeyError, None])
-def test_what_closing_says_does_not_hide_what_went_wrong_before(tmp_path, monkeypatch, first):
-    def full(self):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(first or UserError), RunLog(tmp_path, 0, 10, quiet=True):
-        monkeypatch.setattr("lsoftmax.engine.log.SummaryWriter.close", full)
-        if first is not None:
-            raise first
