@@ -91,7 +91,7 @@ def make_lambda(lam: Lambda) -> LambdaSchedule | AdaptiveLambda:
     if lam.kind == "constant":
         return LambdaSchedule(lam.base, 0, 0, lam.minimum)
     initial = max(lam.base, lam.minimum)
-    return AdaptiveLambda(lam.accuracy, initial, lam.rate, lam.minimum, max(1000.0, initial), lam.delay)
+    return AdaptiveLambda(lam.accuracy, initial, lam.rate, lam.minimum, max(1000.0, initial), lam.delay, lam.guard)
 
 
 def make_options(settings: Settings) -> TrainerOptions:

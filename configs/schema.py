@@ -146,8 +146,8 @@ class LearningRate:
 class Lambda:
     """kind=power: max(minimum, base (1 + gamma (step + 1 - delay))^-power), base before `delay`.
 
-    constant: max(minimum, base). adaptive: `lsoftmax.AdaptiveLambda`, base up to `delay`, then with accuracy, rate and
-    minimum.
+    constant: max(minimum, base). adaptive: `lsoftmax.AdaptiveLambda`, base up to `delay`, then with accuracy, rate,
+    minimum and guard.
     """
 
     kind: str = option(**choice("power", "constant", "adaptive"))
@@ -158,13 +158,14 @@ class Lambda:
     delay: int = option(**whole(0))
     accuracy: float = option(**above_zero(most=1))
     rate: float = option(**above_zero(most=1))
+    guard: float = option("a number in [0, 1)", lambda value: 0 <= value < 1)
 
 
 # Keys that a kind of lambda takes no notice of, and that are no part of what such a run is. Those of power have been a
 # part of constant runs since before there was a third kind, and stay one.
 UNUSED_BY = {
-    "power": ("accuracy", "rate"),
-    "constant": ("accuracy", "rate"),
+    "power": ("accuracy", "rate", "guard"),
+    "constant": ("accuracy", "rate", "guard"),
     "adaptive": ("gamma", "power"),
 }
 

@@ -28,7 +28,7 @@ ADDED_LATER: dict[str, dict[str, Any]] = {
     "schedule": {
         "gradient": "exact",
         "margin_on": "all",
-        "lam": {"accuracy": 0.7, "rate": 0.02},
+        "lam": {"accuracy": 0.7, "rate": 0.02, "guard": 0.0},
         "lr": {"kind": "step", "every": 1000, "patience": 2, "minimum": 0.0},
     },
     "trainer": {"cuda_graph": False},
@@ -182,6 +182,8 @@ def identity(settings: Settings) -> dict[str, Any]:
         group = values["schedule"][key]
         for name in unused.get(group["kind"], ()):
             del group[name]
+    if values["schedule"]["lam"].get("guard") == 0:  # likewise
+        del values["schedule"]["lam"]["guard"]
     for key in ("gradient", "margin_on"):  # they are in the loss
         del values["schedule"][key]
     if values["init_from"] is not None:  # wherever the project lies, and however the folder was typed, and from where

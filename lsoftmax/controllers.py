@@ -33,6 +33,8 @@ class AdaptiveLambda:
         rate: in (0, 1]: weight of the newest batch in the average; 0.02 forgets half in 34 steps.
         minimum, maximum: lambda stays between them; both finite. `minimum` may be raised during a run.
         delay: so many updates pass before it follows: lambda waits at `initial`, for the learning rate to fall, say.
+        guard: in [0, 1): while the least norm of a class weight is below this share of their mean, lambda rises, as it does
+            where no sample is right: a class that is being given up shrinks first. 0: no guard.
 
     Raises:
         ValueError: a value out of range, naming it.
@@ -46,6 +48,7 @@ class AdaptiveLambda:
         minimum: float = 0.0,
         maximum: float = 1000.0,
         delay: int = 0,
+        guard: float = 0.0,
     ) -> None:
         for name, share in (("accuracy", accuracy), ("rate", rate)):
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
@@ -56,7 +59,10 @@ class AdaptiveLambda:
             raise ValueError(f"initial must lie between minimum {minimum:g} and maximum {maximum:g}, got {initial!r}")
         if isinstance(delay, bool) or not isinstance(delay, int) or delay < 0:
             raise ValueError(f"delay must be an integer >= 0, got {delay!r}")
-        self.accuracy, self.rate, self.delay = accuracy, rate, delay
+        check_number("guard", guard)
+        if guard >= 1:
+            raise ValueError(f"guard must be a number in [0, 1), got {guard!r}")
+        self.accuracy, self.rate, self.delay, self.guard = accuracy, rate, delay, guard
         self._updates = torch.tensor(0)
         self._minimum, self._maximum = minimum, maximum
         self._log = torch.tensor(math.log(initial + OFFSET), dtype=torch.float64)
@@ -75,15 +81,16 @@ class AdaptiveLambda:
         check_number("minimum", value)
         self._minimum, self._maximum = value, max(value, self._maximum)
 
-    def update(self, required: Tensor, *, skip: Tensor | None = None) -> None:
+    def update(self, required: Tensor, *, class_norms: Tensor | None = None, skip: Tensor | None = None) -> None:
         """Follow the step just done.
 
         Args:
             required: (N,) the batch's `required_lambda`, inf included; nan counts as inf.
+            class_norms: (C,) of the class weights, for the guard, which alone asks for them.
             skip: 0-dim, on the device: where it is not 0 lambda stays as it is (a fused optimiser's `found_inf`).
 
         Raises:
-            ValueError: not one number a sample, or no sample.
+            ValueError: not one number a sample, or no sample; a guard without norms.
         """
         if required.ndim != 1 or len(required) == 0:
             raise ValueError(f"required must be (N,) with N >= 1, got shape {tuple(required.shape)}")
@@ -91,6 +98,11 @@ class AdaptiveLambda:
         rank = max(1, math.ceil(self.accuracy * len(required) - 1e-9))
         quantile = required.detach().sort().values[rank - 1].to(self._log.dtype)  # nan comes last
         quantile = quantile.nan_to_num(nan=self._maximum).clamp(self._minimum, self._maximum)
+        if self.guard:
+            if class_norms is None:
+                raise ValueError(f"guard={self.guard:g} needs class_norms, the norms of the class weights")
+            norms = class_norms.detach()
+            quantile = torch.where(norms.min() < self.guard * norms.mean(), self._maximum, quantile)
         after = self._log.lerp((quantile + OFFSET).log(), self.rate)
         self._updates = self._updates + 1
         waits = self._updates <= self.delay

@@ -56,7 +56,9 @@ class Annealing:
                 self.controller.move_into(held)
 
     def _updated(self, controller: AdaptiveLambda, features: Tensor, labels: Tensor, skip: Tensor) -> None:
-        controller.update(self._criterion.required_lambda(features, labels), skip=skip)
+        required = self._criterion.required_lambda(features, labels)
+        norms = self._criterion.weight.detach().norm(dim=1) if controller.guard else None
+        controller.update(required, class_norms=norms, skip=skip)
 
     def logged(self, step: int, floor: float) -> float | Tensor | None:
         """The lambda that `step`, the latest, was done with: on the device where only the device knows it."""

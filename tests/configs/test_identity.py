@@ -23,7 +23,7 @@ def test_what_was_asked_is_data_network_loss_schedule_weights_and_seed(default: 
         assert asked["dataset"].pop(name) == 0  # goes without saying
     del asked["schedule"]["gradient"], asked["schedule"]["margin_on"]  # they are in the loss
     assert asked["loss"].pop("margin_on") == "all"  # goes without saying
-    for name in ("accuracy", "rate"):  # of an adaptive lambda
+    for name in ("accuracy", "rate", "guard"):  # of an adaptive lambda
         del asked["schedule"]["lam"][name]
     asked["schedule"]["lr"] = {name: asked["schedule"]["lr"][name] for name in ("base", "milestones", "factor")}
     assert identity(default) == asked
@@ -36,13 +36,20 @@ def test_how_files_are_checked_is_not_what_was_asked() -> None:
 KEPT = {
     "power": {"kind", "base", "gamma", "power", "minimum", "delay"},
     "constant": {"kind", "base", "gamma", "power", "minimum", "delay"},
-    "adaptive": {"kind", "base", "minimum", "delay", "accuracy", "rate"},
+    "adaptive": {"kind", "base", "minimum", "delay", "accuracy", "rate", "guard"},
 }
 
 
 @pytest.mark.parametrize("kind", KEPT)
 def test_what_a_kind_of_lambda_takes_no_notice_of_is_not_what_was_asked(kind: str) -> None:
-    assert identity(compose([f"schedule.lam.kind={kind}"]))["schedule"]["lam"].keys() == KEPT[kind]
+    asked = identity(compose([f"schedule.lam.kind={kind}", "schedule.lam.guard=0.5"]))["schedule"]["lam"]
+    assert asked.keys() == KEPT[kind]
+
+
+def test_no_guard_is_what_was_asked_before_there_was_one() -> None:
+    adaptive = "schedule.lam.kind=adaptive"
+    plain, guarded = (identity(compose([adaptive, *more])) for more in ([], ["schedule.lam.guard=0.5"]))
+    assert plain["schedule"]["lam"] == {k: v for k, v in guarded["schedule"]["lam"].items() if k != "guard"}
 
 
 @pytest.mark.parametrize("kind", KEPT)

@@ -58,6 +58,7 @@ SCHEDULE = {
     "schedule.lam.delay": "10",
     "schedule.lam.accuracy": "0.9",
     "schedule.lam.rate": "0.5",
+    "schedule.lam.guard": "0.5",
     "schedule.momentum": "0.5",
     "schedule.weight_decay": "0.1",
     "schedule.classifier.lr_factor": "2",
@@ -75,7 +76,7 @@ def test_every_key_of_the_schedule_is_changed_below() -> None:
 ADAPTIVE = "schedule.lam.kind=adaptive"
 
 
-OF_ADAPTIVE = ("schedule.lam.accuracy", "schedule.lam.rate")
+OF_ADAPTIVE = ("schedule.lam.accuracy", "schedule.lam.rate", "schedule.lam.guard")
 
 
 PLATEAU = ("schedule.lr.kind=plateau", "dataset.validation=4")

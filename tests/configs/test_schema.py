@@ -103,6 +103,7 @@ BAD: dict[str, tuple[str, list[Any]]] = {
     "schedule.lam.delay": whole(0),
     "schedule.lam.accuracy": share(),
     "schedule.lam.rate": share(),
+    "schedule.lam.guard": ("a number in [0, 1)", [1, 1.0, -0.1, NAN, INF, True, "0.9", None, [0.9]]),
     "schedule.gradient": choice("exact", "norms_live", "detached"),
     "schedule.margin_on": choice("all", "winners"),
     "schedule.momentum": ("a number in [0, 1)", [1, 1.0, -0.1, NAN, INF, True, "0.9", None, [0.9]]),

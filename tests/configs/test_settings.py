@@ -16,7 +16,7 @@ def test_the_schemas_trainer_has_the_fields_of_the_trainers_options() -> None:
     assert [item.name for item in fields(Trainer)] == [item.name for item in fields(TrainerOptions)]
 
 
-@pytest.mark.parametrize("keys", [("lam", "accuracy", "rate"), ("lr", "kind", "every", "patience", "minimum")])
+@pytest.mark.parametrize("keys", [("lam", "accuracy", "rate", "guard"), ("lr", "kind", "every", "patience", "minimum")])
 def test_the_file_of_a_run_made_before_there_were_these_keys_can_be_read(tmp_path: Path, keys: tuple[str, ...]) -> None:
     older = yaml.safe_load(to_yaml(compose()))
     for key in keys[1:]:
