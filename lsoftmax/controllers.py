@@ -33,8 +33,8 @@ class AdaptiveLambda:
         rate: in (0, 1]: weight of the newest batch in the average; 0.02 forgets half in 34 steps.
         minimum, maximum: lambda stays between them; both finite. `minimum` may be raised during a run.
         delay: so many updates pass before it follows: lambda waits at `initial`, for the learning rate to fall, say.
-        guard: in [0, 1): while the least norm of a class weight is below this share of their mean, lambda rises, as it does
-            where no sample is right: a class that is being given up shrinks first. 0: no guard.
+        guard: in [0, 1): while the least norm of a class weight is below this share of their mean, lambda rises as
+            where no sample is right. A class that is being given up shrinks (docs/stability.md). 0: no guard.
 
     Raises:
         ValueError: a value out of range, naming it.
@@ -99,8 +99,11 @@ class AdaptiveLambda:
         quantile = required.detach().sort().values[rank - 1].to(self._log.dtype)  # nan comes last
         quantile = quantile.nan_to_num(nan=self._maximum).clamp(self._minimum, self._maximum)
         if self.guard:
-            if class_norms is None:
-                raise ValueError(f"guard={self.guard:g} needs class_norms, the norms of the class weights")
+            if class_norms is None or class_norms.ndim != 1 or len(class_norms) == 0:
+                got = "none" if class_norms is None else f"shape {tuple(class_norms.shape)}"
+                raise ValueError(
+                    f"guard={self.guard:g} needs class_norms (C,), the norms of the class weights; got {got}"
+                )
             norms = class_norms.detach()
             quantile = torch.where(norms.min() < self.guard * norms.mean(), self._maximum, quantile)
         after = self._log.lerp((quantile + OFFSET).log(), self.rate)

@@ -104,6 +104,20 @@ def test_asoftmax_follows_too(tools, tmp_path):
     assert len(set(logged)) == len(logged) == 8 and all(math.isfinite(lam) for lam in logged)
 
 
+@pytest.mark.parametrize("loss", ["lsoftmax", "asoftmax"])
+def test_a_guard_looks_at_the_class_weights_of_the_step(tools, tmp_path, loss):
+    def run(folder, guard):
+        trainer = tools.trainer(
+            folder, lam=AdaptiveLambda(accuracy=0.01, initial=1.0, rate=0.3, guard=guard), loss=loss
+        )
+        with torch.no_grad():
+            trainer.criterion.weight[0] *= 1e-3
+        return [line["lam"] for line in tools.lines(folder)] if tools.go(trainer) else []
+
+    plain, guarded = run(tmp_path / "plain", 0.0), run(tmp_path / "guarded", 0.9)
+    assert plain[-1] < 1 < guarded[1] and guarded[-1] > 100
+
+
 # --- how it is executed
 
 
@@ -191,6 +205,18 @@ def test_bf16_resumes_to_the_same_bits(tools, tmp_path):
     with pytest.raises(tools.Killed):
         tools.go(adaptive(tools, tmp_path / "killed", precision="bf16"), tools.StopAt(9, tools.Killed()))
     tools.check_same(tools.outcome(go_on(tools, tmp_path / "killed", precision="bf16")), whole)
+
+
+def test_a_guarded_run_goes_on_to_the_same_bits(tools, tmp_path):
+    def guarded():
+        return AdaptiveLambda(accuracy=0.6, initial=10.0, rate=0.3, guard=0.95)
+
+    whole = tools.go(tools.trainer(tmp_path / "whole", lam=guarded()))
+    plain = tools.go(adaptive(tools, tmp_path / "plain"))
+    assert float(whole.annealing.controller.lam) > float(plain.annealing.controller.lam)  # the guard acted
+    with pytest.raises(tools.Killed):
+        tools.go(tools.trainer(tmp_path / "killed", lam=guarded()), tools.StopAt(9, tools.Killed()))
+    tools.check_same(tools.outcome(tools.go_on(tmp_path / "killed", lam=guarded())), tools.outcome(whole))
 
 
 def test_only_an_adaptive_run_keeps_a_controller_in_its_checkpoint(tools, tmp_path):

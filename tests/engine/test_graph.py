@@ -25,6 +25,7 @@ STEPS = 24
 LAMBDAS = {
     "a function of the step": lambda: lambda step: max(0.5, 10.0 - step),
     "adaptive": lambda: AdaptiveLambda(accuracy=0.6, initial=10.0, rate=0.3),
+    "guarded": lambda: AdaptiveLambda(accuracy=0.6, initial=10.0, rate=0.3, guard=0.95),
 }
 
 

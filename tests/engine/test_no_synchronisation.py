@@ -17,7 +17,10 @@ from lsoftmax.engine.evaluation import evaluate
 from lsoftmax.losses import LOSSES
 from models import build
 
-LAMBDAS = {"a function of the step": lambda: lambda step: 5.0, "adaptive": lambda: AdaptiveLambda(initial=10.0)}
+LAMBDAS = {
+    "a function of the step": lambda: lambda step: 5.0,
+    "adaptive": lambda: AdaptiveLambda(initial=10.0, guard=0.9),
+}
 
 
 @pytest.fixture

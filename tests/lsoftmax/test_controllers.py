@@ -119,6 +119,36 @@ def test_nan_counts_as_infinity():
     assert followed([[math.nan, 1.0, 2.0, 3.0]], accuracy=0.76, rate=1.0)[-1] == pytest.approx(1000)
 
 
+# --- the guard: mean norm 1 throughout
+
+
+def test_while_no_class_shrinks_a_guard_changes_nothing():
+    batches, norms = some_batches(), torch.tensor([0.5, 1.0, 1.5])
+    guarded = AdaptiveLambda(guard=0.5)  # 0.5 is not below
+    for batch in batches:
+        guarded.update(torch.tensor(batch), class_norms=norms)
+    assert guarded.lam.item() == followed(batches)[-1]
+
+
+def test_while_a_class_shrinks_lambda_rises_as_where_no_sample_is_right():
+    guarded, lost = (AdaptiveLambda(initial=1.0, guard=0.5) for _ in range(2))
+    for _ in range(100):
+        before, norms = guarded.lam.item(), torch.tensor([0.49, 1.0, 1.51])
+        guarded.update(torch.zeros(4), class_norms=norms)
+        lost.update(torch.full((4,), math.inf), class_norms=torch.ones(3))
+        assert guarded.lam.item() == lost.lam.item() > before
+    before = guarded.lam.item()
+    guarded.update(torch.zeros(4), class_norms=torch.ones(3))  # the class has recovered
+    assert guarded.lam.item() < before
+
+
+def test_a_guard_waits_for_the_delay_too():
+    controller = AdaptiveLambda(initial=5.0, delay=2, guard=0.5)
+    for _ in range(2):
+        controller.update(torch.zeros(4), class_norms=torch.tensor([0.1, 1.0, 1.9]))
+    assert controller.lam.item() == pytest.approx(5)
+
+
 def test_lambda_stays_between_minimum_and_maximum():
     lambdas = followed([[0.0], [1e9]] * 3, initial=4.0, minimum=2.0, maximum=8.0, rate=1.0)
     assert lambdas == pytest.approx([4, 2, 8, 2, 8, 2, 8]) and min(lambdas) >= 2 and max(lambdas) <= 8
@@ -224,6 +254,18 @@ def test_a_delay_that_is_no_count_is_named(value):
         AdaptiveLambda(delay=value)
 
 
+@pytest.mark.parametrize("value", [1, 1.0, 1.5])
+def test_a_guard_that_every_run_would_fall_below_is_named(value):
+    with pytest.raises(ValueError, match=r"^guard must be a number in \[0, 1\), got "):
+        AdaptiveLambda(guard=value)
+
+
+@pytest.mark.parametrize("norms", [None, torch.ones(()), torch.ones(0), torch.ones(2, 3)], ids=str)
+def test_a_guard_without_norms_is_refused(norms):
+    with pytest.raises(ValueError, match=r"^guard=0.5 needs class_norms \(C,\)"):
+        AdaptiveLambda(guard=0.5).update(torch.zeros(3), class_norms=norms)
+
+
 @pytest.mark.parametrize("name", ["accuracy", "rate"])
 @pytest.mark.parametrize("value", [0, 0.0, -0.1, 1.01, math.nan, math.inf, True, "0.7", None])
 def test_a_share_out_of_range_is_named(name, value):
@@ -231,7 +273,7 @@ def test_a_share_out_of_range_is_named(name, value):
         AdaptiveLambda(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["minimum", "maximum", "initial"])
+@pytest.mark.parametrize("name", ["minimum", "maximum", "initial", "guard"])
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf, True, "5"])
 def test_a_bound_out_of_range_is_named(name, value):
     with pytest.raises(ValueError, match=f"^{name} must be a finite number >= 0, got "):
@@ -259,12 +301,13 @@ def test_a_minimum_that_is_no_number_is_refused():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-def test_it_traces_into_one_graph_and_does_not_recompile(batch):
+@pytest.mark.parametrize("guard", [0.0, 0.9])
+def test_it_traces_into_one_graph_and_does_not_recompile(batch, guard):
     features, weight, labels = (t.detach() for t in batch(n=30, dtype=torch.float32))
-    eager, traced = AdaptiveLambda(), AdaptiveLambda()
+    eager, traced = AdaptiveLambda(guard=guard), AdaptiveLambda(guard=guard)
 
     def follow(controller, features, weight, labels):
-        controller.update(required_lambda(features, weight, labels, m=4))
+        controller.update(required_lambda(features, weight, labels, m=4), class_norms=weight.norm(dim=1))
         return controller.lam
 
     torch.compiler.reset()
@@ -279,21 +322,23 @@ def test_it_traces_into_one_graph_and_does_not_recompile(batch):
 
 
 def test_nothing_waits_for_the_device(monkeypatch):
-    controller, head, required = AdaptiveLambda(), LSoftmaxLinear(3, 2), torch.tensor([0.0, 3.0, math.inf])
+    controller, head = AdaptiveLambda(guard=0.5), LSoftmaxLinear(3, 2)
+    required, norms = torch.tensor([0.0, 3.0, math.inf]), torch.ones(2)
     monkeypatch.setattr("lsoftmax.checks._can_be_read", lambda _: False)  # as on a device
     for name in ("item", "tolist", "__bool__", "__float__", "__int__", "numpy"):
         monkeypatch.setattr(torch.Tensor, name, lambda *_, name=name: pytest.fail(f"{name} waits for the device"))
     for _ in range(3):
         head.lam = controller.lam
-        controller.update(required, skip=torch.zeros(()))
+        controller.update(required, class_norms=norms, skip=torch.zeros(()))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_nothing_waits_for_the_gpu(never_waits):
-    controller, head = AdaptiveLambda().to("cuda"), LSoftmaxLinear(16, 10).to("cuda")
+    controller, head = AdaptiveLambda(guard=0.5).to("cuda"), LSoftmaxLinear(16, 10).to("cuda")
     features, labels = torch.randn(32, 16, device="cuda"), torch.randint(10, (32,), device="cuda")
     with never_waits():
         for _ in range(3):
             head.lam = controller.lam
             required = required_lambda(features, head.weight, labels, m=4)
-            controller.update(required, skip=torch.zeros((), device="cuda"))
+            norms = head.weight.detach().norm(dim=1)
+            controller.update(required, class_norms=norms, skip=torch.zeros((), device="cuda"))

@@ -107,8 +107,8 @@ def test_the_instruments_of_every_criterion(batch, name):
 
 def test_the_controller(batch, weight):
     features, labels = batch
-    controller = AdaptiveLambda().to("meta")
+    controller = AdaptiveLambda(guard=0.5).to("meta")
     for _ in range(2):
         lsoftmax_cross_entropy(features, weight, labels, m=4, lam=controller.lam).backward()
-        controller.update(required_lambda(features, weight, labels, m=4))
+        controller.update(required_lambda(features, weight, labels, m=4), class_norms=weight.norm(dim=1))
     assert controller.lam.is_meta
