@@ -11,7 +11,12 @@ from scripts.bench.measure import QUEUED, interleaved
 from scripts.bench.runs import FAST, trainer_of
 
 LOG_EVERY = 50  # steps, configs/trainer/default.yaml
-ADAPTIVE = ["schedule.lam.kind=adaptive", "data_download=false", "dataset.check_integrity=false"]
+ADAPTIVE = [
+    "schedule.lam.kind=adaptive",
+    "schedule.lam.guard=0.5",
+    "data_download=false",
+    "dataset.check_integrity=false",
+]
 NETWORKS = {  # small ones, where a fixed cost weighs most
     "mnist x 0.25": ["dataset=mnist", "model.width=0.25"],
     "cifar10 x 0.25": ["dataset=cifar10", "model.width=0.25"],
