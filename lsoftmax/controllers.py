@@ -27,14 +27,16 @@ class AdaptiveLambda:
     moving average of log(lambda + 0.01). Everything stays on the device: nothing waits for it.
 
     Args:
-        accuracy: in (0, 1]: the share of samples. Above 1 - 1 / C for C classes of one size, or a class can be given up
-            (docs/stability.md).
+        accuracy: in (0, 1]: the share of samples. At 1 - 1 / C and below, for C classes of one size, a class can be
+            given up, unless a guard watches (docs/stability.md).
         initial: lambda of the first step.
         rate: in (0, 1]: weight of the newest batch in the average; 0.02 forgets half in 34 steps.
         minimum, maximum: lambda stays between them; both finite. `minimum` may be raised during a run.
         delay: so many updates pass before it follows: lambda waits at `initial`, for the learning rate to fall, say.
-        guard: in [0, 1): while the least norm of a class weight is below this share of their mean, lambda rises as
-            where no sample is right. A class that is being given up shrinks (docs/stability.md). 0: no guard.
+        guard: in [0, 1): after `delay`, while the least norm of a class weight is below this share of their mean,
+            lambda rises at `rate` towards `maximum`, as where no sample is right: a class that is being given up
+            shrinks. Where norms differ for other reasons (two features at the beginning, classes of very different
+            sizes), a large guard keeps lambda high. 0: no guard.
 
     Raises:
         ValueError: a value out of range, naming it.
@@ -59,8 +61,7 @@ class AdaptiveLambda:
             raise ValueError(f"initial must lie between minimum {minimum:g} and maximum {maximum:g}, got {initial!r}")
         if isinstance(delay, bool) or not isinstance(delay, int) or delay < 0:
             raise ValueError(f"delay must be an integer >= 0, got {delay!r}")
-        check_number("guard", guard)
-        if guard >= 1:
+        if isinstance(guard, bool) or not isinstance(guard, int | float) or not 0 <= guard < 1:
             raise ValueError(f"guard must be a number in [0, 1), got {guard!r}")
         self.accuracy, self.rate, self.delay, self.guard = accuracy, rate, delay, guard
         self._updates = torch.tensor(0)

@@ -57,7 +57,7 @@ class Annealing:
 
     def _updated(self, controller: AdaptiveLambda, features: Tensor, labels: Tensor, skip: Tensor) -> None:
         required = self._criterion.required_lambda(features, labels)
-        norms = self._criterion.weight.detach().norm(dim=1) if controller.guard else None
+        norms = self._criterion.class_norms() if controller.guard else None
         controller.update(required, class_norms=norms, skip=skip)
 
     def logged(self, step: int, floor: float) -> float | Tensor | None:

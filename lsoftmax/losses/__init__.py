@@ -5,6 +5,7 @@ criterion(features, labels)             scalar loss, mean over the batch
 criterion.logits(features)              (N, C) plain scores, no margin: what evaluation ranks
 criterion.statistics(features, labels)  {name: 0-dim tensor}, for logged steps
 criterion.required_lambda(features, labels)   (N,), where the loss has an annealed margin
+criterion.class_norms()                 (C,), likewise
 criterion.weight, criterion.bias        (C, D); (C,) or None
 
 Each loss is a pure function too, for training loops of one's own: NAME_cross_entropy or NAME_loss.

@@ -74,3 +74,7 @@ class ASoftmax(LSoftmax):
 
     def required_lambda(self, features: Tensor, labels: Tensor) -> Tensor:
         return required_lambda(features, _unit(self.weight), labels, m=self.m)
+
+    def class_norms(self) -> Tensor:
+        """(C,): ones: no class can shrink away here."""
+        return self.weight.new_ones(len(self.weight))

@@ -42,3 +42,8 @@ class LSoftmax(Criterion, AnnealedMargin):
     def required_lambda(self, features: Tensor, labels: Tensor) -> Tensor:
         """(N,): see `lsoftmax.required_lambda`."""
         return required_lambda(features, self.weight, labels, m=self.m)
+
+    def class_norms(self) -> Tensor:
+        """(C,): the norms of the class weights, without a graph, for the guard of an `AdaptiveLambda`."""
+        norms: Tensor = self.weight.detach().norm(dim=1)
+        return norms

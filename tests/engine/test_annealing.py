@@ -104,8 +104,10 @@ def test_asoftmax_follows_too(tools, tmp_path):
     assert len(set(logged)) == len(logged) == 8 and all(math.isfinite(lam) for lam in logged)
 
 
-@pytest.mark.parametrize("loss", ["lsoftmax", "asoftmax"])
-def test_a_guard_looks_at_the_class_weights_of_the_step(tools, tmp_path, loss):
+@pytest.mark.parametrize(
+    ("loss", "acts"), [("lsoftmax", True), ("asoftmax", False)]
+)  # the second's weights have length 1
+def test_a_guard_looks_at_the_class_weights_of_the_step(tools, tmp_path, loss, acts):
     def run(folder, guard):
         trainer = tools.trainer(
             folder, lam=AdaptiveLambda(accuracy=0.01, initial=1.0, rate=0.3, guard=guard), loss=loss
@@ -115,7 +117,8 @@ def test_a_guard_looks_at_the_class_weights_of_the_step(tools, tmp_path, loss):
         return [line["lam"] for line in tools.lines(folder)] if tools.go(trainer) else []
 
     plain, guarded = run(tmp_path / "plain", 0.0), run(tmp_path / "guarded", 0.9)
-    assert plain[-1] < 1 < guarded[1] and guarded[-1] > 100
+    assert plain[-1] < 1
+    assert guarded[-1] > 100 if acts else guarded == plain
 
 
 # --- how it is executed
