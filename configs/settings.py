@@ -182,7 +182,7 @@ def identity(settings: Settings) -> dict[str, Any]:
         group = values["schedule"][key]
         for name in unused.get(group["kind"], ()):
             del group[name]
-    if values["schedule"]["lam"].get("guard") == 0:  # likewise
+    if values["schedule"]["lam"].get("guard") == 0:  # once was no option
         del values["schedule"]["lam"]["guard"]
     for key in ("gradient", "margin_on"):  # they are in the loss
         del values["schedule"][key]
