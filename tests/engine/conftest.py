@@ -229,12 +229,28 @@ def file_size_limit(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def record(step: int, **more: Any) -> dict[str, Any]:
+    """A line of a log."""
+    return {"step": step, "loss": 1.0 / step, "lam": 5.0, "lr": 0.1, **more}
+
+
+def write(folder: Path, *records: dict[str, Any], start: int = 0, steps: int = 10, quiet: bool = True) -> None:
+    with RunLog(folder, start, steps, quiet=quiet) as log:
+        for item in records:
+            log.write(item)
+
+
+def steps_of(folder: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
 class Tools:
     """The helpers above, by one name."""
 
     Batches, Fragile, StopAt, Killed = Batches, Fragile, StopAt, Killed
     images, network, trainer = staticmethod(make_images), staticmethod(make_network), staticmethod(make_trainer)
     go, go_on, lines = staticmethod(go), staticmethod(go_on), staticmethod(lines)
+    record, write, steps_of = staticmethod(record), staticmethod(write), staticmethod(steps_of)
     outcome, check_same = staticmethod(outcome), staticmethod(check_same)
     file_size_limit = staticmethod(file_size_limit)
     options, classes = OPTIONS, CLASSES
